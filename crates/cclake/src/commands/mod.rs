@@ -1,0 +1,47 @@
+//! One command, one file, one function: resolved settings and a printer in, an exit status out.
+
+mod run;
+mod extract;
+mod load;
+mod transform;
+mod test;
+mod query;
+mod dlq;
+mod demo;
+mod config;
+mod doctor;
+mod completions;
+
+use crate::ExitStatus;
+use crate::cli::{Cli, Command, Global, SourceArgs};
+use crate::printer::Printer;
+use crate::settings::{Environment, Flags, Settings};
+
+/// Resolves the settings and hands over to the command.
+pub(crate) fn dispatch(cli: Cli, printer: &Printer) -> anyhow::Result<ExitStatus> {
+    let global = cli.global;
+    let settings = |source: &SourceArgs| resolve(&global, source);
+    let plain = || resolve(&global, &SourceArgs::default());
+    match cli.command {
+        Command::Run(args) => run::run(&settings(&args.source)?, &args, printer),
+        Command::Extract(args) => extract::extract(&settings(&args)?, printer),
+        Command::Load => load::load(&plain()?, printer),
+        Command::Transform(args) => transform::transform(&plain()?, &args, printer),
+        Command::Test(args) => test::test(&plain()?, args, printer),
+        Command::Query(args) => query::query(&plain()?, &args, printer),
+        Command::Dlq(command) => dlq::dlq(&plain()?, &command, printer),
+        Command::Demo(args) => demo::demo(&args, printer),
+        Command::Config => config::config(&plain()?, printer),
+        Command::Doctor => doctor::doctor(&plain()?, printer),
+        Command::Completions { shell } => completions::completions(shell, printer),
+    }
+}
+
+fn resolve(global: &Global, source: &SourceArgs) -> anyhow::Result<Settings> {
+    let flags = Flags {
+        config: global.config.clone(),
+        data_dir: global.data_dir.clone(),
+        paths: source.paths.clone(),
+    };
+    Settings::resolve(&flags, &Environment::of_process()?)
+}

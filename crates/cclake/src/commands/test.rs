@@ -1,0 +1,20 @@
+//! `cclake test`: the project's tests on what is published.
+
+use cclake_plan::What;
+
+use super::transform::{open, report, selection};
+use crate::ExitStatus;
+use crate::cli::SelectArgs;
+use crate::printer::Printer;
+use crate::progress::Progress;
+use crate::settings::Settings;
+use crate::stages::{BuildScope, Run, build};
+
+/// Runs the selected tests.
+pub(crate) fn test(settings: &Settings, args: SelectArgs, printer: &Printer) -> anyhow::Result<ExitStatus> {
+    let (_data, warehouse) = open(settings)?;
+    let scope = BuildScope { selection: selection(&args), what: What::Tests, ..BuildScope::default() };
+    let built = build(settings, &Run::begin(), &warehouse, &scope, &Progress::new(printer))?;
+    report(&built, printer)?;
+    Ok(if built.failed { ExitStatus::DataFailed } else { ExitStatus::Success })
+}

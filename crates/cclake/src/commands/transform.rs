@@ -1,0 +1,111 @@
+//! `cclake transform`: `raw` → gold.
+
+use std::fmt::Write as _;
+
+use anyhow::bail;
+use cclake_plan::{BuildPlan, Selection, Step, What};
+use cclake_warehouse::{Access, Warehouse};
+use serde_json::json;
+
+use crate::ExitStatus;
+use crate::cli::{SelectArgs, TransformArgs};
+use crate::data_dir::{DataDir, Ownership};
+use crate::printer::Printer;
+use crate::progress::Progress;
+use crate::settings::Settings;
+use crate::stages::{BuildScope, Built, Run, build, plan};
+use crate::stages::open_warehouse;
+use crate::summary;
+
+/// Builds the selected models and runs their tests, all in one transaction.
+pub(crate) fn transform(
+    settings: &Settings,
+    args: &TransformArgs,
+    printer: &Printer,
+) -> anyhow::Result<ExitStatus> {
+    let (_data, warehouse) = open(settings)?;
+    let scope = BuildScope {
+        selection: selection(&args.select),
+        what: if args.no_tests { What::Models } else { What::Build },
+        full_refresh: args.full_refresh,
+        skip_if_current: false,
+    };
+    let run = Run::begin();
+    if args.dry_run {
+        let plan = plan(settings, &run, &warehouse, &scope, &warehouse.published()?)?;
+        explain(&plan, printer)?;
+        return Ok(ExitStatus::Success);
+    }
+    let built = build(settings, &run, &warehouse, &scope, &Progress::new(printer))?;
+    report(&built, printer)?;
+    Ok(if built.failed { ExitStatus::DataFailed } else { ExitStatus::Success })
+}
+
+/// Opens the warehouse to build in it; there must be rows to build from.
+pub(super) fn open(settings: &Settings) -> anyhow::Result<(DataDir, Warehouse)> {
+    let data = DataDir::own(settings, Ownership::Exclusive)?;
+    let warehouse = open_warehouse(settings, Access::ReadWrite)?;
+    if warehouse.load_sequence()? == 0 {
+        bail!("nothing is loaded in {} yet: run `cclake run` first", settings.duckdb_path.display());
+    }
+    Ok((data, warehouse))
+}
+
+pub(super) fn selection(args: &SelectArgs) -> Selection {
+    Selection { select: args.select.clone(), exclude: args.exclude.clone() }
+}
+
+/// Says what was built and how the tests went.
+pub(super) fn report(built: &Built, printer: &Printer) -> anyhow::Result<()> {
+    let details = built.report.iter().flat_map(|report| &report.models);
+    if printer.is_json() {
+        let models: Vec<_> = details
+            .map(|model| json!({"node": model.node, "reason": model.reason, "seconds": model.time.as_secs_f64()}))
+            .collect();
+        let tests: Vec<_> = built
+            .report
+            .iter()
+            .flat_map(|report| &report.tests)
+            .map(|test| {
+                let verdict = format!("{:?}", test.verdict).to_lowercase();
+                json!({"node": test.node, "verdict": verdict, "failures": test.failures})
+            })
+            .collect();
+        return printer.json(&json!({"published": !built.failed, "models": models, "tests": tests}));
+    }
+    for model in details {
+        printer.detail(&format!("{:>8.1} ms  {}  {}", model.time.as_secs_f64() * 1e3, model.node, model.reason));
+    }
+    let mut text = String::new();
+    if built.summary.models > 0 {
+        let _ = writeln!(text, "Models      {} built in {:.2} s", built.summary.models, built.models_time.as_secs_f64());
+    }
+    text.push_str(&summary::tests_line(&built.summary));
+    printer.report(&text);
+    Ok(())
+}
+
+/// The plan as a person or a program reads it.
+fn explain(plan: &BuildPlan, printer: &Printer) -> anyhow::Result<()> {
+    let steps: Vec<_> = plan.steps.iter().map(|step| (step.node(), how(step))).collect();
+    if printer.is_json() {
+        let steps: Vec<_> = steps.iter().map(|(node, how)| json!({"node": node, "how": how})).collect();
+        return printer.json(&steps);
+    }
+    let width = steps.iter().map(|(node, _)| node.len()).max().unwrap_or(0).min(60);
+    let text: String = steps.iter().map(|(node, how)| format!("{node:width$}  {how}\n")).collect();
+    printer.result(&text);
+    Ok(())
+}
+
+fn how(step: &Step) -> String {
+    match step {
+        Step::Seed(seed) if seed.unchanged => "seed, unchanged".to_owned(),
+        Step::Seed(seed) => format!("seed, {} rows", seed.rows.len()),
+        Step::Model(model) => {
+            let kind = format!("{:?}", model.materialization).to_lowercase();
+            format!("{kind}, {}: {}", if model.full_refresh { "anew" } else { "in place" }, model.reason)
+        }
+        Step::Test(test) => format!("test, severity {}", format!("{:?}", test.severity).to_lowercase()),
+    }
+}

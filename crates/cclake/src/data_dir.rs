@@ -1,0 +1,88 @@
+//! The data directory: who owns it, and where things lie in it.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read as _, Seek as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+
+use crate::settings::Settings;
+
+/// An owned data directory. Dropping it (or dying) releases it: the lock is the operating system's.
+#[derive(Debug)]
+pub(crate) struct DataDir {
+    path: PathBuf,
+    _lock: File,
+}
+
+/// How long the owner wants the directory for itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ownership {
+    /// To write: alone.
+    Exclusive,
+    /// To read: together with other readers.
+    Shared,
+}
+
+impl DataDir {
+    /// Creates the directory if needed and takes its lock.
+    ///
+    /// # Errors
+    /// Names the owner when another process has it.
+    pub(crate) fn own(settings: &Settings, ownership: Ownership) -> anyhow::Result<Self> {
+        let path = settings.data_dir.clone();
+        std::fs::create_dir_all(&path)
+            .with_context(|| format!("cannot create the data directory {}", path.display()))?;
+        let lock_path = path.join("lock");
+        let mut lock = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&lock_path)
+            .with_context(|| format!("cannot open {}", lock_path.display()))?;
+        let taken = match ownership {
+            Ownership::Exclusive => lock.try_lock(),
+            Ownership::Shared => lock.try_lock_shared(),
+        };
+        match taken {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => bail!(
+                "the data directory {} is in use by another cclake{}: wait for it or give another --data-dir",
+                path.display(),
+                owner(&mut lock),
+            ),
+            Err(TryLockError::Error(error)) => {
+                return Err(error).with_context(|| format!("cannot lock {}", lock_path.display()));
+            }
+        }
+        if ownership == Ownership::Exclusive {
+            // Only for the message above; the lock itself does not depend on it.
+            let _ = lock.set_len(0).and_then(|()| write!(lock, "{}", std::process::id()));
+        }
+        Ok(Self { path, _lock: lock })
+    }
+
+    /// Where the reading positions are kept.
+    pub(crate) fn positions(&self) -> PathBuf {
+        self.path.join("positions.json")
+    }
+}
+
+/// Where DuckDB spills.
+pub(crate) fn temp_dir(settings: &Settings) -> PathBuf {
+    settings.data_dir.join("tmp")
+}
+
+/// Whether anything was ever built there.
+pub(crate) fn has_warehouse(settings: &Settings) -> bool {
+    Path::new(&settings.duckdb_path).is_file()
+}
+
+fn owner(lock: &mut File) -> String {
+    let mut text = String::new();
+    match lock.rewind().and_then(|()| lock.read_to_string(&mut text)) {
+        Ok(_) if !text.is_empty() => format!(" (process {text})"),
+        _ => String::new(),
+    }
+}

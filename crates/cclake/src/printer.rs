@@ -1,0 +1,110 @@
+//! All output goes through here: results to standard output, everything else to standard error.
+
+use std::io::{IsTerminal as _, Write as _};
+
+use serde::Serialize;
+
+use crate::cli::Global;
+
+/// What a person wants to hear.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Loudness {
+    Quiet,
+    Normal,
+    Verbose,
+}
+
+/// The one voice of the program.
+#[derive(Debug)]
+pub(crate) struct Printer {
+    loudness: Loudness,
+    json: bool,
+}
+
+impl Printer {
+    /// A printer as loud as the flags say.
+    pub(crate) fn new(global: &Global) -> Self {
+        let loudness = match (global.quiet, global.verbose) {
+            (true, _) => Loudness::Quiet,
+            (false, 0) => Loudness::Normal,
+            (false, _) => Loudness::Verbose,
+        };
+        Self { loudness, json: global.json }
+    }
+
+    /// Whether the result is wanted as JSON.
+    pub(crate) fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// Whether progress may be drawn: a terminal, and nobody asked for silence or JSON.
+    pub(crate) fn shows_progress(&self) -> bool {
+        !self.json && self.loudness != Loudness::Quiet && std::io::stderr().is_terminal()
+    }
+
+    /// Whether the text result goes to a terminal.
+    pub(crate) fn is_terminal(&self) -> bool {
+        std::io::stdout().is_terminal()
+    }
+
+    /// The result a command was asked for. A reader that closes the pipe early ends the program quietly.
+    pub(crate) fn result(&self, text: &str) {
+        let mut out = std::io::stdout().lock();
+        if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
+            std::process::exit(0);
+        }
+    }
+
+    /// The result as a JSON document.
+    pub(crate) fn json<T: Serialize>(&self, value: &T) -> anyhow::Result<()> {
+        let mut text = serde_json::to_string_pretty(value)?;
+        text.push('\n');
+        self.result(&text);
+        Ok(())
+    }
+
+    /// A report a person reads after the work; silent with `-q`.
+    pub(crate) fn report(&self, text: &str) {
+        if self.loudness != Loudness::Quiet {
+            self.result(text);
+        }
+    }
+
+    /// Something worth knowing while working, on standard error.
+    pub(crate) fn note(&self, text: &str) {
+        if self.loudness != Loudness::Quiet {
+            self.to_stderr(text);
+        }
+    }
+
+    /// Detail for `-v`.
+    pub(crate) fn detail(&self, text: &str) {
+        if self.loudness == Loudness::Verbose {
+            self.to_stderr(text);
+        }
+    }
+
+    /// Why the command could not do its work: the chain of causes in one line.
+    pub(crate) fn error(&self, error: &anyhow::Error) {
+        self.to_stderr(&format!("cclake: {}", sentence(error)));
+    }
+
+    fn to_stderr(&self, text: &str) {
+        // Nobody left to tell when standard error is closed.
+        let _ = writeln!(std::io::stderr().lock(), "{text}");
+    }
+}
+
+/// The causes joined, without repeating one that an outer message already quotes.
+fn sentence(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if !text.contains(&cause) {
+            if !text.is_empty() {
+                text.push_str(": ");
+            }
+            text.push_str(&cause);
+        }
+    }
+    text
+}

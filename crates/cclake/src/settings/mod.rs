@@ -1,0 +1,395 @@
+//! Settings: defaults < `cclake.toml` < environment < flags, resolved once into a type without invalid states.
+
+mod table;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use cclake_lake::PartitionBy;
+use serde::Serialize;
+
+pub use table::{Key, SETTINGS, Setting, reference_page};
+
+/// The outside world as the resolver sees it, so that tests can give their own.
+#[derive(Debug, Default)]
+pub struct Environment {
+    /// Environment variables.
+    pub variables: BTreeMap<String, String>,
+    /// The current folder.
+    pub current_dir: PathBuf,
+}
+
+impl Environment {
+    /// This process's environment. Variables that are not UTF-8 are left out.
+    pub fn of_process() -> anyhow::Result<Self> {
+        Ok(Self {
+            variables: std::env::vars_os()
+                .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+                .collect(),
+            current_dir: std::env::current_dir().context("cannot tell the current folder")?,
+        })
+    }
+
+    fn variable(&self, name: &str) -> Option<&str> {
+        self.variables.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    fn home(&self) -> anyhow::Result<PathBuf> {
+        match self.variable("HOME") {
+            Some(home) => Ok(PathBuf::from(home)),
+            None => bail!("HOME is not set: give --data-dir and --path"),
+        }
+    }
+}
+
+/// Where a value came from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Origin {
+    /// Nobody set it.
+    Default,
+    /// A configuration file.
+    File(PathBuf),
+    /// An environment variable.
+    Environment(&'static str),
+    /// A flag of the command line.
+    Flag(&'static str),
+}
+
+impl std::fmt::Display for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::Environment(name) => write!(f, "environment {name}"),
+            Self::Flag(name) => write!(f, "flag {name}"),
+        }
+    }
+}
+
+/// A value as it was given, not yet understood.
+#[derive(Debug, Clone)]
+pub struct Given {
+    /// One or (for lists) several texts.
+    pub values: Vec<String>,
+    /// Who said so.
+    pub origin: Origin,
+}
+
+/// What the command line says about settings.
+#[derive(Debug, Default, Clone)]
+pub struct Flags {
+    /// `--config`.
+    pub config: Option<PathBuf>,
+    /// `--data-dir`.
+    pub data_dir: Option<PathBuf>,
+    /// `--path`, repeated.
+    pub paths: Vec<PathBuf>,
+}
+
+/// Every setting, resolved.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// See [`SETTINGS`] for what each means.
+    pub data_dir: PathBuf,
+    /// Source folders.
+    pub paths: Vec<PathBuf>,
+    /// Name of this machine.
+    pub machine: String,
+    /// DuckDB file.
+    pub duckdb_path: PathBuf,
+    /// Iceberg folder.
+    pub iceberg_warehouse_path: PathBuf,
+    /// Iceberg catalog name.
+    pub iceberg_catalog_name: String,
+    /// Iceberg namespace.
+    pub iceberg_namespace: String,
+    /// Iceberg table.
+    pub iceberg_table_name: String,
+    /// Partitioning of a new lake table.
+    pub partition_by: PartitionBy,
+    /// Dead letter queue.
+    pub dead_letter_dir: PathBuf,
+    /// IANA zone.
+    pub time_zone: String,
+    /// `keep` or `remove`.
+    pub on_delete: String,
+    /// Own dbt project.
+    pub dbt_project_dir: Option<PathBuf>,
+    /// Target of the profile.
+    pub dbt_target: Option<String>,
+    /// DuckDB's memory.
+    pub memory_mb: u64,
+    /// Worker threads.
+    pub threads: usize,
+    /// Every value as text with its origin, for `cclake config`.
+    pub report: Vec<(&'static Setting, String, Origin)>,
+}
+
+impl Settings {
+    /// Reads the configuration file, if any, and resolves every setting.
+    ///
+    /// # Errors
+    /// One sentence that names the file or variable and the key.
+    pub fn resolve(flags: &Flags, environment: &Environment) -> anyhow::Result<Self> {
+        let mut given = BTreeMap::new();
+        read_file(flags, environment, &mut given)?;
+        read_environment(environment, &mut given);
+        read_flags(flags, &mut given);
+        Resolver { given, environment, report: Vec::new() }.resolve()
+    }
+}
+
+fn read_file(
+    flags: &Flags,
+    environment: &Environment,
+    given: &mut BTreeMap<Key, Given>,
+) -> anyhow::Result<()> {
+    let Some(path) = config_file(flags, environment) else {
+        return Ok(());
+    };
+    let text = std::fs::read_to_string(&path)
+        .with_context(|| format!("cannot read the configuration file {}", path.display()))?;
+    let table: toml::Table = text
+        .parse()
+        .map_err(|error: toml::de::Error| anyhow::anyhow!("{}: {}", path.display(), one_line(&error.to_string())))?;
+    for (name, value) in table {
+        let Some(setting) = SETTINGS.iter().find(|setting| setting.name == name) else {
+            bail!("{}: unknown setting `{name}` (`cclake config` lists them)", path.display());
+        };
+        let values = texts(&value)
+            .with_context(|| format!("{}: `{name}` must be a text, a number or a list of texts", path.display()))?;
+        given.insert(setting.key, Given { values, origin: Origin::File(path.clone()) });
+    }
+    Ok(())
+}
+
+fn config_file(flags: &Flags, environment: &Environment) -> Option<PathBuf> {
+    if let Some(path) = &flags.config {
+        return Some(path.clone());
+    }
+    let here = environment.current_dir.join("cclake.toml");
+    let config_home = environment
+        .variable("XDG_CONFIG_HOME")
+        .map(PathBuf::from)
+        .or_else(|| Some(environment.home().ok()?.join(".config")));
+    let at_home = config_home.map(|home| home.join("cclake/cclake.toml"));
+    [Some(here), at_home].into_iter().flatten().find(|path| path.is_file())
+}
+
+fn texts(value: &toml::Value) -> Option<Vec<String>> {
+    match value {
+        toml::Value::String(text) => Some(vec![text.clone()]),
+        toml::Value::Integer(number) => Some(vec![number.to_string()]),
+        toml::Value::Array(items) => items
+            .iter()
+            .map(|item| item.as_str().map(str::to_owned))
+            .collect(),
+        _ => None,
+    }
+}
+
+fn read_environment(environment: &Environment, given: &mut BTreeMap<Key, Given>) {
+    for setting in SETTINGS {
+        if let Some(value) = environment.variable(setting.env) {
+            let values = match setting.key {
+                Key::Paths => value.split(':').filter(|part| !part.is_empty()).map(str::to_owned).collect(),
+                _ => vec![value.to_owned()],
+            };
+            given.insert(setting.key, Given { values, origin: Origin::Environment(setting.env) });
+        }
+    }
+}
+
+fn read_flags(flags: &Flags, given: &mut BTreeMap<Key, Given>) {
+    let text = |path: &PathBuf| path.to_string_lossy().into_owned();
+    if let Some(path) = &flags.data_dir {
+        given.insert(Key::DataDir, Given { values: vec![text(path)], origin: Origin::Flag("--data-dir") });
+    }
+    if !flags.paths.is_empty() {
+        let values = flags.paths.iter().map(text).collect();
+        given.insert(Key::Paths, Given { values, origin: Origin::Flag("--path") });
+    }
+}
+
+struct Resolver<'a> {
+    given: BTreeMap<Key, Given>,
+    environment: &'a Environment,
+    report: Vec<(&'static Setting, String, Origin)>,
+}
+
+impl Resolver<'_> {
+    fn resolve(mut self) -> anyhow::Result<Settings> {
+        let data_dir = self.path(Key::DataDir, |environment| default_data_dir(environment))?;
+        let in_data = |name: &str| {
+            let path = data_dir.join(name);
+            move |_: &Environment| Ok(path)
+        };
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let settings = Settings {
+            paths: self.paths()?,
+            machine: self.text(Key::Machine, || {
+                gethostname::gethostname().to_string_lossy().into_owned()
+            })?,
+            duckdb_path: self.path(Key::DuckdbPath, in_data("analytics.db"))?,
+            iceberg_warehouse_path: self.path(Key::IcebergWarehousePath, in_data("iceberg"))?,
+            iceberg_catalog_name: self.text(Key::IcebergCatalogName, || "default".into())?,
+            iceberg_namespace: self.text(Key::IcebergNamespace, || "analytics".into())?,
+            iceberg_table_name: self.text(Key::IcebergTableName, || "conversations".into())?,
+            partition_by: self.partition_by()?,
+            dead_letter_dir: self.path(Key::DeadLetterDir, in_data("dead_letter"))?,
+            time_zone: self.time_zone()?,
+            on_delete: self.one_of(Key::OnDelete, &["keep", "remove"])?,
+            dbt_project_dir: self.optional_path(Key::DbtProjectDir)?,
+            dbt_target: self.optional_text(Key::DbtTarget)?,
+            memory_mb: self.number(Key::MemoryMb, 256, 64)?,
+            threads: usize::try_from(self.number(Key::Threads, threads as u64, 1)?)?,
+            data_dir,
+            report: self.report,
+        };
+        Ok(settings)
+    }
+
+    fn take(&mut self, key: Key) -> anyhow::Result<Option<String>> {
+        match self.given.get(&key).map(|given| given.values.as_slice()) {
+            None => Ok(None),
+            Some([one]) if !one.is_empty() => Ok(Some(one.clone())),
+            Some(_) => bail!("{} wants exactly one value", self.place(key)),
+        }
+    }
+
+    /// A value's name and origin, for messages.
+    fn place(&self, key: Key) -> String {
+        let name = setting(key).name;
+        match self.given.get(&key) {
+            Some(given) => format!("{name} ({})", given.origin),
+            None => name.to_owned(),
+        }
+    }
+
+    fn note(&mut self, key: Key, value: impl Into<String>) {
+        let origin = self.given.get(&key).map_or(Origin::Default, |given| given.origin.clone());
+        self.report.push((setting(key), value.into(), origin));
+    }
+
+    fn text(&mut self, key: Key, default: impl FnOnce() -> String) -> anyhow::Result<String> {
+        let value = self.take(key)?.unwrap_or_else(default);
+        self.note(key, &value);
+        Ok(value)
+    }
+
+    fn optional_text(&mut self, key: Key) -> anyhow::Result<Option<String>> {
+        let value = self.take(key)?;
+        self.note(key, value.clone().unwrap_or_else(|| setting(key).default.to_owned()));
+        Ok(value)
+    }
+
+    fn path(
+        &mut self,
+        key: Key,
+        default: impl FnOnce(&Environment) -> anyhow::Result<PathBuf>,
+    ) -> anyhow::Result<PathBuf> {
+        let value = match self.take(key)? {
+            Some(text) => self.absolute(&text)?,
+            None => default(self.environment)?,
+        };
+        self.note(key, value.to_string_lossy());
+        Ok(value)
+    }
+
+    fn optional_path(&mut self, key: Key) -> anyhow::Result<Option<PathBuf>> {
+        let value = self.take(key)?.map(|text| self.absolute(&text)).transpose()?;
+        let shown = value.as_ref().map_or_else(|| setting(key).default.into(), |path| path.to_string_lossy());
+        self.note(key, shown);
+        Ok(value)
+    }
+
+    fn paths(&mut self) -> anyhow::Result<Vec<PathBuf>> {
+        let paths = match self.given.get(&Key::Paths) {
+            Some(given) => given.values.iter().map(|text| self.absolute(text)).collect::<Result<Vec<_>, _>>()?,
+            None => vec![default_source(self.environment)?],
+        };
+        if paths.is_empty() {
+            bail!("{} names no folder", self.place(Key::Paths));
+        }
+        let shown: Vec<_> = paths.iter().map(|path| path.to_string_lossy()).collect();
+        self.note(Key::Paths, shown.join(":"));
+        Ok(paths)
+    }
+
+    fn absolute(&self, text: &str) -> anyhow::Result<PathBuf> {
+        let path = match text.strip_prefix("~/") {
+            Some(rest) => self.environment.home()?.join(rest),
+            None => PathBuf::from(text),
+        };
+        Ok(self.environment.current_dir.join(path))
+    }
+
+    fn one_of(&mut self, key: Key, choices: &[&str]) -> anyhow::Result<String> {
+        let value = self.take(key)?.unwrap_or_else(|| setting(key).default.to_owned());
+        if !choices.contains(&value.as_str()) {
+            bail!("{} is `{value}`, which is none of {}", self.place(key), choices.join(", "));
+        }
+        self.note(key, &value);
+        Ok(value)
+    }
+
+    fn partition_by(&mut self) -> anyhow::Result<PartitionBy> {
+        Ok(match self.one_of(Key::PartitionBy, &["date", "month", "none"])?.as_str() {
+            "month" => PartitionBy::Month,
+            "none" => PartitionBy::None,
+            _ => PartitionBy::Date,
+        })
+    }
+
+    fn time_zone(&mut self) -> anyhow::Result<String> {
+        let zone = self.text(Key::TimeZone, machine_time_zone)?;
+        if jiff::tz::TimeZone::get(&zone).is_err() {
+            bail!("{} is `{zone}`, which is no IANA time zone (like Europe/Berlin)", self.place(Key::TimeZone));
+        }
+        Ok(zone)
+    }
+
+    fn number(&mut self, key: Key, default: u64, least: u64) -> anyhow::Result<u64> {
+        let value = match self.take(key)? {
+            None => default,
+            Some(text) => match text.parse() {
+                Ok(number) if number >= least => number,
+                _ => bail!("{} is `{text}`: give a whole number of at least {least}", self.place(key)),
+            },
+        };
+        self.note(key, value.to_string());
+        Ok(value)
+    }
+}
+
+fn setting(key: Key) -> &'static Setting {
+    SETTINGS.iter().find(|setting| setting.key == key).unwrap_or(&SETTINGS[0])
+}
+
+fn default_data_dir(environment: &Environment) -> anyhow::Result<PathBuf> {
+    Ok(match environment.variable("XDG_DATA_HOME") {
+        Some(home) => Path::new(home).join("cclake"),
+        None => environment.home()?.join(".local/share/cclake"),
+    })
+}
+
+fn default_source(environment: &Environment) -> anyhow::Result<PathBuf> {
+    Ok(match environment.variable("CLAUDE_CONFIG_DIR") {
+        Some(folder) => environment.current_dir.join(folder).join("projects"),
+        None => environment.home()?.join(".claude/projects"),
+    })
+}
+
+/// The machine's zone where the system names one that exists, else UTC.
+fn machine_time_zone() -> String {
+    iana_time_zone::get_timezone()
+        .ok()
+        .filter(|zone| jiff::tz::TimeZone::get(zone).is_ok())
+        .unwrap_or_else(|| "UTC".to_owned())
+}
+
+fn one_line(text: &str) -> String {
+    text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
+}

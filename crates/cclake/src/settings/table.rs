@@ -1,0 +1,185 @@
+//! The one table of settings: `cclake config`, the reference page and the resolver all read it.
+
+/// One setting: the key in `cclake.toml`, the environment variable, and what a person needs to know.
+#[derive(Debug, Clone, Copy)]
+pub struct Setting {
+    /// Key in `cclake.toml` and in `cclake config`.
+    pub key: Key,
+    /// Name of the key as written.
+    pub name: &'static str,
+    /// Environment variable that sets it.
+    pub env: &'static str,
+    /// Default, in words where it is computed.
+    pub default: &'static str,
+    /// What it is for.
+    pub doc: &'static str,
+}
+
+/// Every setting, as a closed set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Key {
+    /// Where everything lives.
+    DataDir,
+    /// Source folders.
+    Paths,
+    /// Name of this machine.
+    Machine,
+    /// DuckDB file.
+    DuckdbPath,
+    /// Iceberg folder.
+    IcebergWarehousePath,
+    /// Iceberg catalog name.
+    IcebergCatalogName,
+    /// Iceberg namespace.
+    IcebergNamespace,
+    /// Iceberg table.
+    IcebergTableName,
+    /// Partitioning of the lake table.
+    PartitionBy,
+    /// Dead letter queue.
+    DeadLetterDir,
+    /// Zone of days and hours.
+    TimeZone,
+    /// Deleted source documents in gold.
+    OnDelete,
+    /// Own dbt project.
+    DbtProjectDir,
+    /// dbt target.
+    DbtTarget,
+    /// DuckDB's memory.
+    MemoryMb,
+    /// Worker threads.
+    Threads,
+}
+
+/// In the order in which `cclake config` prints them.
+pub const SETTINGS: &[Setting] = &[
+    Setting {
+        key: Key::DataDir,
+        name: "data_dir",
+        env: "CCLAKE_DATA_DIR",
+        default: "$XDG_DATA_HOME/cclake, else ~/.local/share/cclake",
+        doc: "Folder that holds the lake, the warehouse, the dead letters and the positions. One process owns it at a time.",
+    },
+    Setting {
+        key: Key::Paths,
+        name: "paths",
+        env: "CCLAKE_PATHS",
+        default: "$CLAUDE_CONFIG_DIR/projects, else ~/.claude/projects",
+        doc: "Folders with Claude Code transcripts (`*.jsonl`, searched recursively). A list in `cclake.toml`; in the environment separated by `:`; on the command line `--path`, repeated.",
+    },
+    Setting {
+        key: Key::Machine,
+        name: "machine",
+        env: "CCLAKE_MACHINE",
+        default: "the host name",
+        doc: "Name of this machine in the `machine` column, so that several machines can share one lake.",
+    },
+    Setting {
+        key: Key::DuckdbPath,
+        name: "duckdb_path",
+        env: "DUCKDB_PATH",
+        default: "<data_dir>/analytics.db",
+        doc: "The warehouse: one DuckDB file.",
+    },
+    Setting {
+        key: Key::IcebergWarehousePath,
+        name: "iceberg_warehouse_path",
+        env: "ICEBERG_WAREHOUSE_PATH",
+        default: "<data_dir>/iceberg",
+        doc: "The lake: Iceberg tables and their SQLite catalog (`catalog.db`). Paths inside are absolute, so the folder does not move.",
+    },
+    Setting {
+        key: Key::IcebergCatalogName,
+        name: "iceberg_catalog_name",
+        env: "ICEBERG_CATALOG_NAME",
+        default: "default",
+        doc: "Name under which the catalog lists its tables; other Iceberg clients must use the same.",
+    },
+    Setting {
+        key: Key::IcebergNamespace,
+        name: "iceberg_namespace",
+        env: "ICEBERG_NAMESPACE",
+        default: "analytics",
+        doc: "Iceberg namespace of the table.",
+    },
+    Setting {
+        key: Key::IcebergTableName,
+        name: "iceberg_table_name",
+        env: "ICEBERG_TABLE_NAME",
+        default: "conversations",
+        doc: "Iceberg table that logs every source record.",
+    },
+    Setting {
+        key: Key::PartitionBy,
+        name: "partition_by",
+        env: "CCLAKE_PARTITION_BY",
+        default: "date",
+        doc: "Partitioning of a new lake table by the record's timestamp: `date`, `month` or `none`.",
+    },
+    Setting {
+        key: Key::DeadLetterDir,
+        name: "dead_letter_dir",
+        env: "DEAD_LETTER_DIR",
+        default: "<data_dir>/dead_letter",
+        doc: "Where input goes that cannot become a row.",
+    },
+    Setting {
+        key: Key::TimeZone,
+        name: "time_zone",
+        env: "CCLAKE_TIME_ZONE",
+        default: "the machine's",
+        doc: "IANA zone whose days and hours the reports use. Changing it rebuilds the models; the UTC instants stay.",
+    },
+    Setting {
+        key: Key::OnDelete,
+        name: "on_delete",
+        env: "CCLAKE_ON_DELETE",
+        default: "keep",
+        doc: "What gold does with a document deleted at its source: `keep` counts it, `remove` drops it.",
+    },
+    Setting {
+        key: Key::DbtProjectDir,
+        name: "dbt_project_dir",
+        env: "CCLAKE_DBT_PROJECT_DIR",
+        default: "the project inside the binary",
+        doc: "A dbt project of your own to build instead of the embedded one.",
+    },
+    Setting {
+        key: Key::DbtTarget,
+        name: "dbt_target",
+        env: "CCLAKE_DBT_TARGET",
+        default: "the profile's",
+        doc: "Target of `profiles.yml`.",
+    },
+    Setting {
+        key: Key::MemoryMb,
+        name: "memory_mb",
+        env: "CCLAKE_MEMORY_MB",
+        default: "256",
+        doc: "MiB of memory that DuckDB may use before it spills to disk.",
+    },
+    Setting {
+        key: Key::Threads,
+        name: "threads",
+        env: "CCLAKE_THREADS",
+        default: "the number of cores",
+        doc: "Worker threads for parsing and for DuckDB.",
+    },
+];
+
+/// The table as the reference page shows it.
+pub fn reference_page() -> String {
+    let mut page = String::from(
+        "# Settings\n\nDefaults < `cclake.toml` < environment < flags. `cclake.toml` is read from the current folder, else from \
+         `~/.config/cclake/`; `--config FILE` names another. An unknown key is an error. `cclake config` prints every \
+         value and where it came from.\n\n| key | environment | default | meaning |\n|---|---|---|---|\n",
+    );
+    for setting in SETTINGS {
+        page.push_str(&format!(
+            "| `{}` | `{}` | {} | {} |\n",
+            setting.name, setting.env, setting.default, setting.doc
+        ));
+    }
+    page
+}

@@ -1,0 +1,151 @@
+//! The figures of the summary, asked of gold.
+
+use anyhow::Context as _;
+use arrow_array::RecordBatch;
+use arrow_cast::display::{ArrayFormatter, FormatOptions};
+use cclake_warehouse::Warehouse;
+use serde::Serialize;
+
+/// What gold holds.
+#[derive(Debug, Serialize)]
+pub(crate) struct Facts {
+    /// Sessions in all.
+    pub sessions: u64,
+    /// First and last local day with a message.
+    pub first_day: String,
+    /// See `first_day`.
+    pub last_day: String,
+    /// What people typed.
+    pub prompts: u64,
+    /// API responses, sub-agents' too.
+    pub responses: u64,
+    /// Tool calls.
+    pub tool_calls: u64,
+    /// Calls that were answered with an error, of those answered and not rejected.
+    pub tool_failures: u64,
+    /// Percentage 0–100; none without an answered call.
+    pub tool_failure_rate: Option<f64>,
+    /// Calls a person refused.
+    pub tool_rejections: u64,
+    /// Most output first.
+    pub tokens_by_model: Vec<ModelTokens>,
+    /// Most messages first.
+    pub top_projects: Vec<Project>,
+    /// Most messages first.
+    pub busiest_hours: Vec<Hour>,
+}
+
+/// Tokens of one model.
+#[derive(Debug, Serialize)]
+pub(crate) struct ModelTokens {
+    pub model: String,
+    pub input: u64,
+    pub output: u64,
+    pub cache_write: u64,
+    pub cache_read: u64,
+}
+
+/// One project.
+#[derive(Debug, Serialize)]
+pub(crate) struct Project {
+    pub name: String,
+    pub sessions: u64,
+    pub messages: u64,
+    pub tool_calls: u64,
+}
+
+/// One hour of the day.
+#[derive(Debug, Serialize)]
+pub(crate) struct Hour {
+    pub hour: u64,
+    pub messages: u64,
+}
+
+const TOTALS: &str = "
+select (select count(*) from marts.dim_sessions),
+       (select coalesce(cast(min(d.date) as varchar), '') from marts.fct_messages m join marts.dim_date d on m.date_key = d.date_key),
+       (select coalesce(cast(max(d.date) as varchar), '') from marts.fct_messages m join marts.dim_date d on m.date_key = d.date_key),
+       (select count(*) filter (where role = 'human') from marts.fct_messages),
+       (select count(*) filter (where role = 'assistant') from marts.fct_messages),
+       count(*), count(*) filter (where not is_success),
+       coalesce(cast(round(count(*) filter (where not is_success) * 100.0 / nullif(count(is_success), 0), 1) as varchar), ''),
+       count(*) filter (where is_rejected)
+from marts.fct_tool_calls";
+
+const TOKENS_BY_MODEL: &str = "
+select model, sum(input_tokens), sum(output_tokens), sum(cache_write_5m_tokens + cache_write_1h_tokens), sum(cache_read_tokens)
+from marts.fct_messages where role = 'assistant' and model is not null
+group by model order by 3 desc, 1";
+
+const TOP_PROJECTS: &str = "
+select p.project_name, p.total_sessions, p.total_messages, count(t.tool_call_id)
+from marts.dim_projects p left join marts.fct_tool_calls t on t.project_key = p.project_key
+group by all order by p.total_messages desc, p.project_name limit 5";
+
+const BUSIEST_HOURS: &str = "
+select d.hour, count(*) from marts.fct_messages m join marts.dim_date d on m.date_key = d.date_key
+group by d.hour order by 2 desc, 1 limit 3";
+
+/// Asks gold. The tables are those of the embedded project; a project without them has no facts here.
+pub(crate) fn gather(warehouse: &Warehouse) -> anyhow::Result<Facts> {
+    let rows = fetch(warehouse, TOTALS)?;
+    let totals = rows.first().context("the totals query gave no row")?;
+    Ok(Facts {
+        sessions: number(&totals[0]),
+        first_day: totals[1].clone(),
+        last_day: totals[2].clone(),
+        prompts: number(&totals[3]),
+        responses: number(&totals[4]),
+        tool_calls: number(&totals[5]),
+        tool_failures: number(&totals[6]),
+        tool_failure_rate: totals[7].parse().ok(),
+        tool_rejections: number(&totals[8]),
+        tokens_by_model: list(warehouse, TOKENS_BY_MODEL, |row| ModelTokens {
+            model: row[0].clone(),
+            input: number(&row[1]),
+            output: number(&row[2]),
+            cache_write: number(&row[3]),
+            cache_read: number(&row[4]),
+        })?,
+        top_projects: list(warehouse, TOP_PROJECTS, |row| Project {
+            name: row[0].clone(),
+            sessions: number(&row[1]),
+            messages: number(&row[2]),
+            tool_calls: number(&row[3]),
+        })?,
+        busiest_hours: list(warehouse, BUSIEST_HOURS, |row| Hour {
+            hour: number(&row[0]),
+            messages: number(&row[1]),
+        })?,
+    })
+}
+
+fn list<T>(warehouse: &Warehouse, sql: &str, read: impl Fn(&[String]) -> T) -> anyhow::Result<Vec<T>> {
+    Ok(fetch(warehouse, sql)?.iter().map(|row| read(row)).collect())
+}
+
+/// The rows as text; what the queries above select reads well that way.
+fn fetch(warehouse: &Warehouse, sql: &str) -> anyhow::Result<Vec<Vec<String>>> {
+    let result = warehouse.query(sql)?;
+    let mut rows = Vec::new();
+    for batch in &result.batches {
+        rows.extend(text_rows(batch)?);
+    }
+    Ok(rows)
+}
+
+fn text_rows(batch: &RecordBatch) -> anyhow::Result<Vec<Vec<String>>> {
+    let options = FormatOptions::default().with_null("");
+    let columns = batch
+        .columns()
+        .iter()
+        .map(|column| ArrayFormatter::try_new(column.as_ref(), &options))
+        .collect::<Result<Vec<_>, _>>()?;
+    (0..batch.num_rows())
+        .map(|row| columns.iter().map(|column| Ok(column.value(row).try_to_string()?)).collect())
+        .collect()
+}
+
+fn number(text: &str) -> u64 {
+    text.parse().unwrap_or(0)
+}

@@ -1,0 +1,221 @@
+//! The dead letter queue: what is no record, kept with its bytes in `<dir>/<date>/extraction_failures.jsonl`, one JSON
+//! object per line, to be looked at and, once mended, read again.
+
+use std::{
+    collections::HashSet,
+    fs::{self, File},
+    io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write},
+    path::{Path, PathBuf},
+};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    error::{Context, Error, ErrorKind, Result},
+    id::RecordId,
+};
+
+const FILE_NAME: &str = "extraction_failures.jsonl";
+
+/// A line that is no record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// Hash of file, offset and bytes.
+    pub id: RecordId,
+    /// [`SourceFile::name`](crate::SourceFile::name).
+    pub file: String,
+    /// Where the line begins.
+    pub offset: u64,
+    /// Why it is no record.
+    pub reason: String,
+    /// The line without its end.
+    pub bytes: Vec<u8>,
+}
+
+/// A dead letter as it lies in the queue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Hash of file, offset and bytes.
+    pub id: RecordId,
+    /// The kind of source: `jsonl`.
+    pub source: String,
+    /// The file's canonical path.
+    pub file: String,
+    /// Where the line begins.
+    pub offset: u64,
+    /// Why it is no record.
+    pub reason: String,
+    /// The line without its end.
+    pub bytes_base64: String,
+    /// When it was queued: ISO 8601, UTC.
+    pub at: String,
+    /// By which run.
+    pub run_id: String,
+}
+
+impl DeadLetter {
+    pub(crate) fn new(file: &str, offset: u64, reason: String, bytes: &[u8]) -> Self {
+        let id = RecordId::of_dead_letter(file, offset, bytes);
+        Self {
+            id,
+            file: file.to_owned(),
+            offset,
+            reason,
+            bytes: bytes.to_vec(),
+        }
+    }
+}
+
+impl Entry {
+    /// The line without its end; none when the queue was edited by hand and holds no base64.
+    pub fn bytes(&self) -> Option<Vec<u8>> {
+        STANDARD.decode(&self.bytes_base64).ok()
+    }
+}
+
+/// Appends letters to the file of the date (UTC) of `at_us`, microseconds since 1970, and makes them durable. No letters
+/// touch nothing.
+///
+/// # Errors
+/// [`ErrorKind::Io`] when the folder or file cannot be written.
+pub fn append(dir: &Path, letters: &[DeadLetter], at_us: i64, run_id: &str) -> Result<()> {
+    if letters.is_empty() {
+        return Ok(());
+    }
+    let at = Timestamp::from_microsecond(at_us)
+        .map_err(|_| Error::new(ErrorKind::Format, format!("{at_us} is no time in microseconds")))?;
+    let folder = dir.join(at.strftime("%Y-%m-%d").to_string());
+    let path = folder.join(FILE_NAME);
+    let what = || format!("writing dead letters to {}", path.display());
+    let write = || -> io::Result<()> {
+        fs::create_dir_all(&folder)?;
+        let file = File::options().read(true).append(true).create(true).open(&path)?;
+        write_entries(file, letters, at, run_id)?;
+        File::open(&folder)?.sync_all()?;
+        File::open(dir)?.sync_all()
+    };
+    write().during(ErrorKind::Io, what())
+}
+
+fn write_entries(mut file: File, letters: &[DeadLetter], at: Timestamp, run_id: &str) -> io::Result<()> {
+    let mut writer = io::BufWriter::new(&mut file);
+    if is_torn(writer.get_mut())? {
+        writer.write_all(b"\n")?;
+    }
+    for letter in letters {
+        let entry = Entry {
+            id: letter.id,
+            source: "jsonl".into(),
+            file: letter.file.clone(),
+            offset: letter.offset,
+            reason: letter.reason.clone(),
+            bytes_base64: STANDARD.encode(&letter.bytes),
+            at: at.to_string(),
+            run_id: run_id.to_owned(),
+        };
+        serde_json::to_writer(&mut writer, &entry)?;
+        writer.write_all(b"\n")?;
+    }
+    writer.flush()?;
+    drop(writer);
+    file.sync_all()
+}
+
+/// Whether a crash left half a line at the end.
+fn is_torn(file: &mut File) -> io::Result<bool> {
+    if file.seek(SeekFrom::End(0))? == 0 {
+        return Ok(false);
+    }
+    file.seek(SeekFrom::End(-1))?;
+    let mut last = [0];
+    file.read_exact(&mut last)?;
+    Ok(last != *b"\n")
+}
+
+/// The ids of all letters in the queue.
+///
+/// # Errors
+/// [`ErrorKind::Io`] when the queue is there but cannot be read.
+pub fn load_ids(dir: &Path) -> Result<HashSet<RecordId>> {
+    #[derive(Deserialize)]
+    struct Head {
+        id: RecordId,
+    }
+    let mut ids = HashSet::new();
+    each_line(dir, &mut |line| {
+        if let Ok(Head { id }) = serde_json::from_slice(line) {
+            ids.insert(id);
+        }
+    })?;
+    Ok(ids)
+}
+
+/// All letters in the queue, oldest date first.
+///
+/// # Errors
+/// [`ErrorKind::Io`] when the queue is there but cannot be read.
+pub fn list(dir: &Path) -> Result<Vec<Entry>> {
+    let mut entries = Vec::new();
+    each_line(dir, &mut |line| {
+        entries.extend(serde_json::from_slice::<Entry>(line));
+    })?;
+    Ok(entries)
+}
+
+/// The letter with this id, or the only one whose id begins so.
+///
+/// # Errors
+/// [`ErrorKind::Format`] when no letter's id begins so, or several do; [`ErrorKind::Io`] as for [`list`].
+pub fn show(dir: &Path, id: &str) -> Result<Entry> {
+    let mut found: Vec<Entry> = Vec::new();
+    each_line(dir, &mut |line| {
+        if let Ok(entry) = serde_json::from_slice::<Entry>(line)
+            && entry.id.to_string().starts_with(id)
+            && found.iter().all(|other| other.id != entry.id)
+        {
+            found.push(entry);
+        }
+    })?;
+    match (found.pop(), found.len()) {
+        (Some(entry), 0) => Ok(entry),
+        (Some(_), others) => {
+            let message = format!(
+                "{} dead letters have an id that begins with `{id}`; give more of it",
+                others + 1
+            );
+            Err(Error::new(ErrorKind::Format, message))
+        }
+        (None, _) => {
+            let message = format!("no dead letter has an id that begins with `{id}`; see `cclake dlq list`");
+            Err(Error::new(ErrorKind::Format, message))
+        }
+    }
+}
+
+fn each_line(dir: &Path, visit: &mut dyn FnMut(&[u8])) -> Result<()> {
+    let what = || format!("reading dead letters in {}", dir.display());
+    for path in queue_files(dir).during(ErrorKind::Io, what())? {
+        let mut lines = BufReader::new(File::open(path).during(ErrorKind::Io, what())?);
+        let mut line = Vec::new();
+        while lines.read_until(b'\n', &mut line).during(ErrorKind::Io, what())? > 0 {
+            visit(&line);
+            line.clear();
+        }
+    }
+    Ok(())
+}
+
+fn queue_files(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let folders = match dir.read_dir() {
+        Ok(folders) => folders,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let files = folders.map(|folder| folder.map(|folder| folder.path().join(FILE_NAME)));
+    let mut files = files.collect::<io::Result<Vec<_>>>()?;
+    files.retain(|file| file.is_file());
+    files.sort();
+    Ok(files)
+}

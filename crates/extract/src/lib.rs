@@ -1,0 +1,38 @@
+//! SOURCE → BATCHES: Claude Code's JSONL files into Arrow batches, each with the position it leads to.
+//!
+//! [`discover`] finds files, [`plan`] decides from their [`Positions`] what to read of each, [`extract`] reads it.
+//! Every JSON object becomes a row of [`schema`]; what is none goes to the dead letter queue ([`dlq`]); a file that
+//! cannot be read is a warning. Nothing is fatal but a failing commit.
+//!
+//! A second source (MongoDB) gets a module of its own beside `blocks` and `parse`: it yields documents with a resume
+//! token instead of lines with an offset, and shares `decode`, `json_text`, `batch` and `dlq`.
+
+mod extract;
+mod files;
+mod plan;
+mod positions;
+
+mod blocks;
+mod chunk;
+mod parse;
+
+mod batch;
+mod decode;
+mod json_text;
+mod timestamp;
+
+pub mod dlq;
+mod error;
+mod id;
+
+#[cfg(test)]
+mod tests;
+
+pub use batch::schema;
+pub use chunk::{Chunk, Counts, KnownIds};
+pub use error::{Error, ErrorKind, Result};
+pub use extract::{Extraction, FileCounts, Settings, extract};
+pub use files::{Discovery, SourceFile, discover};
+pub use id::RecordId;
+pub use plan::{Plan, PlannedFile, ReadPlan, Resume, plan};
+pub use positions::{FilePosition, PositionUpdate, PositionUpdates, Positions, Tail};

@@ -1,0 +1,234 @@
+//! A dbt project as files → its typed parts, checked as far as no target, var or environment is needed.
+
+pub(crate) mod settings;
+pub(crate) mod schema;
+pub(crate) mod profile;
+pub(crate) mod seed;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use minijinja::Environment;
+
+use crate::error::{Error, ErrorKind, Place, Result};
+use crate::jinja::catalog::Catalog;
+use crate::jinja::scan::{self, BlockKind};
+use crate::jinja::session::{base_environment, translate};
+use profile::Profile;
+use schema::SchemaFile;
+use settings::Settings;
+
+/// What makes a folder a dbt project or package.
+const PROJECT_FILE: &str = "dbt_project.yml";
+
+/// A loaded dbt project: pure data, from which any number of plans can be made.
+pub struct Project {
+    pub(crate) settings: Settings,
+    /// The root project first.
+    pub(crate) packages: Vec<Package>,
+    pub(crate) catalog: Arc<Catalog>,
+    /// Every template, parsed.
+    pub(crate) env: Environment<'static>,
+    /// Texts of `{% docs name %}` blocks.
+    pub(crate) docs: BTreeMap<String, String>,
+    targets: Vec<Profile>,
+    default_target: String,
+}
+
+impl std::fmt::Debug for Project {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Project").field("name", &self.settings.name).finish_non_exhaustive()
+    }
+}
+
+/// One package: the project itself, or one of its vendored packages.
+#[derive(Debug)]
+pub(crate) struct Package {
+    pub(crate) name: String,
+    pub(crate) settings: Settings,
+    pub(crate) files: Vec<SourceFile>,
+    pub(crate) schema: SchemaFile,
+}
+
+/// A file that is a node.
+#[derive(Debug, Clone)]
+pub(crate) struct SourceFile {
+    pub(crate) kind: FileKind,
+    /// Path from the root project's folder.
+    pub(crate) path: String,
+    pub(crate) name: String,
+    /// Package, folders below the model path, name.
+    pub(crate) fqn: Vec<String>,
+    pub(crate) text: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FileKind {
+    Model,
+    Seed,
+    Test,
+    Snapshot,
+}
+
+impl Project {
+    /// Loads a project from its files (path relative to the project's folder, with `/` → text).
+    ///
+    /// Everything that needs neither target nor vars is checked here: YAML and its keys, the syntax of every
+    /// template, what this runner does not support.
+    pub fn load(files: &BTreeMap<String, String>) -> Result<Project> {
+        let root = read_settings(files, "")?;
+        let mut catalog = Catalog::new(&root.name)?;
+        catalog.search_order.clone_from(&root.search_order);
+        let mut env = base_environment();
+        let mut docs = BTreeMap::new();
+        let mut packages = Vec::new();
+        for prefix in package_folders(files, &root)? {
+            packages.push(load_package(files, &prefix, &mut catalog, &mut env, &mut docs)?);
+        }
+        check_packages_file(files, packages.len() - 1)?;
+        for found in catalog.iter() {
+            let added = env.add_template_owned(found.template.clone(), found.source.clone());
+            added.map_err(|error| translate(&error, "", None))?;
+        }
+        let profile = root.profile.clone().unwrap_or_else(|| root.name.clone());
+        let (targets, default_target) = match files.get("profiles.yml") {
+            Some(text) => profile::parse("profiles.yml", text, &profile)?,
+            None => (Vec::new(), "default".to_owned()),
+        };
+        Ok(Project { settings: root, packages, catalog: Arc::new(catalog), env, docs, targets, default_target })
+    }
+
+    /// `name:` of dbt_project.yml.
+    pub fn name(&self) -> &str {
+        &self.settings.name
+    }
+
+    /// The targets of `profiles.yml`; empty without that file.
+    pub fn targets(&self) -> &[Profile] {
+        &self.targets
+    }
+
+    /// The target `profiles.yml` names as its default.
+    pub fn default_target(&self) -> &str {
+        &self.default_target
+    }
+}
+
+fn read_settings(files: &BTreeMap<String, String>, prefix: &str) -> Result<Settings> {
+    let file = format!("{prefix}{PROJECT_FILE}");
+    match files.get(&file) {
+        Some(text) => settings::parse(&file, text),
+        None => Err(Error::at(ErrorKind::Project, &Place::new(file, 0), "the project's main file is missing")),
+    }
+}
+
+/// `""` for the root, then `dbt_packages/<name>/` for each vendored package.
+fn package_folders(files: &BTreeMap<String, String>, root: &Settings) -> Result<Vec<String>> {
+    let mut folders = vec![String::new()];
+    let below = format!("{}/", root.packages_path);
+    for path in files.range(below.clone()..).map(|(path, _)| path).take_while(|path| path.starts_with(&below)) {
+        let Some((folder, rest)) = path[below.len()..].split_once('/') else { continue };
+        let prefix = format!("{below}{folder}/");
+        if rest == PROJECT_FILE {
+            folders.push(prefix);
+        } else if !files.contains_key(&format!("{prefix}{PROJECT_FILE}")) {
+            return Err(Error::at(ErrorKind::Project, &Place::new(prefix, 0), "this package has no dbt_project.yml"));
+        }
+    }
+    Ok(folders)
+}
+
+/// dbt refuses a project whose packages.yml and dbt_packages do not go together; so does this.
+fn check_packages_file(files: &BTreeMap<String, String>, found: usize) -> Result<()> {
+    let listed = ["packages.yml", "dependencies.yml"].into_iter().find_map(|file| Some((file, files.get(file)?)));
+    let expected = match listed {
+        None => 0,
+        Some((file, text)) => {
+            let node = crate::yaml::parse(file, text)?;
+            let mut fields = crate::yaml::Fields::of(file, "packages.yml", &node)?;
+            fields.refuse("projects", "is not supported by the built-in runner")?;
+            let packages = fields.list("packages")?.len();
+            fields.finish()?;
+            packages
+        }
+    };
+    if expected == found {
+        return Ok(());
+    }
+    let message = format!("{expected} packages are listed but {found} are in the packages folder; dbt wants both to agree");
+    Err(Error::at(ErrorKind::Project, &Place::new(listed.map_or("packages.yml", |(file, _)| file), 0), message))
+}
+
+fn load_package(
+    files: &BTreeMap<String, String>,
+    prefix: &str,
+    catalog: &mut Catalog,
+    env: &mut Environment<'static>,
+    docs: &mut BTreeMap<String, String>,
+) -> Result<Package> {
+    let settings = read_settings(files, prefix)?;
+    let name = settings.name.clone();
+    let packages = format!("{}/", settings.packages_path);
+    let mut package = Package { name: name.clone(), files: Vec::new(), schema: SchemaFile::default(), settings };
+    for (path, text) in files.range(prefix.to_owned()..).take_while(|(path, _)| path.starts_with(prefix)) {
+        let inner = &path[prefix.len()..];
+        if inner.starts_with(&packages) {
+            continue;
+        }
+        let Some((role, folders)) = role(&package.settings, inner) else { continue };
+        let extension = inner.rsplit_once('.').map_or("", |(_, extension)| extension);
+        match (role, extension) {
+            (_, "yml" | "yaml") => {
+                let mut schema = schema::parse(path, text)?;
+                package.schema.properties.append(&mut schema.properties);
+                package.schema.sources.append(&mut schema.sources);
+            }
+            (_, "md") => {
+                let blocks = scan::blocks(path, text)?.into_iter().filter(|block| block.kind == BlockKind::Docs);
+                docs.extend(blocks.map(|block| (block.name, block.body.trim().to_owned())));
+            }
+            (Role::Macros, "sql") => catalog.add_file(&name, path, text)?,
+            (Role::File(FileKind::Seed), "csv") | (Role::File(FileKind::Model | FileKind::Test | FileKind::Snapshot), "sql") => {
+                let Role::File(kind) = role else { continue };
+                package.files.push(source_file(&name, kind, path, folders, text));
+                if matches!(kind, FileKind::Model | FileKind::Test) {
+                    let added = env.add_template_owned(path.clone(), scan::with_mutable_literals(text));
+                    added.map_err(|error| translate(&error, path, None))?;
+                }
+            }
+            (Role::File(FileKind::Model), "py") => {
+                return Err(Error::at(ErrorKind::Unsupported, &Place::new(path, 0), "Python models are not supported by the built-in runner"));
+            }
+            _ => {}
+        }
+    }
+    Ok(package)
+}
+
+#[derive(Clone, Copy)]
+enum Role {
+    Macros,
+    File(FileKind),
+}
+
+/// What a file is by the folder it lies in, and its path below that folder. `tests/generic` holds macros.
+fn role<'a>(settings: &Settings, path: &'a str) -> Option<(Role, &'a str)> {
+    let under = |folders: &[String]| folders.iter().find_map(|folder| path.strip_prefix(folder.as_str())?.strip_prefix('/'));
+    if let Some(rest) = under(&settings.test_paths) {
+        let generic = rest.starts_with("generic/");
+        return Some((if generic { Role::Macros } else { Role::File(FileKind::Test) }, rest));
+    }
+    under(&settings.macro_paths)
+        .map(|rest| (Role::Macros, rest))
+        .or_else(|| under(&settings.model_paths).map(|rest| (Role::File(FileKind::Model), rest)))
+        .or_else(|| under(&settings.seed_paths).map(|rest| (Role::File(FileKind::Seed), rest)))
+        .or_else(|| under(&settings.snapshot_paths).map(|rest| (Role::File(FileKind::Snapshot), rest)))
+}
+
+fn source_file(package: &str, kind: FileKind, path: &str, below: &str, text: &str) -> SourceFile {
+    let mut fqn: Vec<String> = std::iter::once(package).chain(below.split('/')).map(str::to_owned).collect();
+    let name = fqn.pop().unwrap_or_default();
+    let name = name.rsplit_once('.').map_or(name.as_str(), |(name, _)| name).to_owned();
+    fqn.push(name.clone());
+    SourceFile { kind, path: path.to_owned(), name, fqn, text: text.to_owned() }
+}

@@ -1,0 +1,480 @@
+//! Lake rows → `raw`: one row per `_id`, every place it was seen beside it, and how far the lake has been loaded.
+//!
+//! A load is one transaction that ends with its mark in `raw.loads`, so a crash leaves it whole or absent and the
+//! same lake snapshot is never taken twice.
+
+use std::collections::HashMap;
+use std::collections::HashSet;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray as _;
+use arrow_array::types::{Int64Type, TimestampMicrosecondType};
+use arrow_array::{Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray};
+use arrow_schema::{DataType, Field, Schema, TimeUnit};
+use arrow_select::filter::filter_record_batch;
+
+use crate::error::{Context as _, Error, ErrorKind, Result};
+use crate::open::{DATABASE, Warehouse, quoted};
+
+const RAW_TABLE: &str = "raw.conversations";
+/// Rows of this load whose `_id` the table already holds; same columns as the table.
+const KNOWN_TABLE: &str = "known_rows";
+const LOAD_SEQUENCE: &str = "_load_seq";
+
+/// Where a load comes from: the lake table and the snapshot whose rows it brings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LakeMark {
+    /// The lake table's UUID; another one means another lake.
+    pub table_uuid: String,
+    /// The snapshot's sequence number.
+    pub sequence: i64,
+}
+
+/// What a load did to `raw.conversations`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LoadStats {
+    /// Rows inserted: records never seen before.
+    pub inserted: u64,
+    /// Rows that were there and took a newer content or an earlier place.
+    pub updated: u64,
+    /// Rows that were there and stayed as they are: copies.
+    pub unchanged: u64,
+}
+
+impl std::ops::AddAssign for LoadStats {
+    fn add_assign(&mut self, other: Self) {
+        self.inserted += other.inserted;
+        self.updated += other.updated;
+        self.unchanged += other.unchanged;
+    }
+}
+
+impl Warehouse {
+    /// The last lake sequence number in `raw`, 0 when nothing of this lake is loaded.
+    ///
+    /// A different `table_uuid` than the one loaded before means that the lake was replaced: the caller decides.
+    pub fn loaded_mark(&self) -> Result<Option<LakeMark>> {
+        let what = "cannot read how far the lake is loaded";
+        let exists: bool = self
+            .connection
+            .query_row(
+                "select count(*) > 0 from duckdb_tables()
+                 where database_name = ? and schema_name = 'raw' and table_name = 'loads'",
+                [DATABASE],
+                |row| row.get(0),
+            )
+            .during(ErrorKind::Load, what)?;
+        if !exists {
+            return Ok(None);
+        }
+        let mut statement = self
+            .connection
+            .prepare("select lake_uuid, lake_sequence from raw.loads order by _load_seq desc limit 1")
+            .during(ErrorKind::Load, what)?;
+        let mut rows = statement.query([]).during(ErrorKind::Load, what)?;
+        let Some(row) = rows.next().during(ErrorKind::Load, what)? else {
+            return Ok(None);
+        };
+        Ok(Some(LakeMark {
+            table_uuid: row.get(0).during(ErrorKind::Load, what)?,
+            sequence: row.get(1).during(ErrorKind::Load, what)?,
+        }))
+    }
+
+    /// Forgets everything in `raw`, for a lake that was replaced by another one.
+    pub fn clear_raw(&self) -> Result<()> {
+        self.connection
+            .execute_batch(
+                "drop table if exists raw.conversations; drop table if exists raw.sightings;
+                 drop table if exists raw.loads;",
+            )
+            .during(ErrorKind::Load, "cannot clear the raw tables")
+    }
+
+    /// Creates the raw tables for records of `schema`, or adds the columns that a newer schema brings.
+    pub fn prepare_raw(&self, schema: &Schema) -> Result<()> {
+        let columns = table_columns(schema)?;
+        let mut sql = format!("create table if not exists {RAW_TABLE} ({});", columns.join(", "));
+        for column in &columns[schema.fields().len().min(1)..] {
+            sql.push_str(&format!(
+                "alter table {RAW_TABLE} add column if not exists {};",
+                column.trim_end_matches(" not null")
+            ));
+        }
+        sql.push_str(
+            "create table if not exists raw.sightings (_id varchar not null, machine varchar not null,
+                source_file varchar not null, source_offset bigint not null, _load_seq bigint not null);
+             create table if not exists raw.loads (_load_seq bigint not null, lake_uuid varchar not null,
+                lake_sequence bigint not null, loaded_at timestamptz not null, inserted bigint not null,
+                updated bigint not null, unchanged bigint not null);",
+        );
+        self.connection
+            .execute_batch(&sql)
+            .during(ErrorKind::Load, "cannot create the raw tables")
+    }
+
+    /// Takes the rows of one lake snapshot into `raw`, in one transaction with their mark.
+    ///
+    /// Per `_id` the row with the greater (`_cluster_ts`, `_seq`) wins; among equals the content stays and the smaller
+    /// (`source_file`, `source_offset`) becomes its provenance.
+    ///
+    /// # Errors
+    /// `Load` when a batch lacks a column or DuckDB refuses the rows; nothing of the load remains then.
+    pub fn load(&self, batches: &[RecordBatch], mark: &LakeMark) -> Result<LoadStats> {
+        self.connection
+            .execute_batch("begin transaction")
+            .during(ErrorKind::Load, "cannot begin a load")?;
+        let loaded = self.load_in_transaction(batches, mark).and_then(|stats| {
+            self.connection
+                .execute_batch("commit")
+                .during(ErrorKind::Load, "cannot commit a load")?;
+            Ok(stats)
+        });
+        if loaded.is_err() {
+            // The first error is the one to report; a rollback that fails too adds nothing.
+            let _ = self.connection.execute_batch("rollback");
+        }
+        loaded
+    }
+
+    fn load_in_transaction(&self, batches: &[RecordBatch], mark: &LakeMark) -> Result<LoadStats> {
+        let sequence: i64 = self
+            .connection
+            .query_row(
+                "select coalesce(max(_load_seq), 0) + 1 from raw.loads",
+                [],
+                |row| row.get(0),
+            )
+            .during(ErrorKind::Load, "cannot number the load")?;
+        let winners = winning_rows(batches)?;
+        let known = self.known_ids(batches)?;
+        let mut stats = LoadStats::default();
+        let mut known_batches = Vec::new();
+        for (index, batch) in batches.iter().enumerate() {
+            let ids = text_column(batch, "_id")?;
+            let is_winner = |row: usize| winners.get(ids.value(row)) == Some(&(index, row));
+            let fresh = mask(ids, |row| is_winner(row) && !known.contains(ids.value(row)));
+            stats.inserted += fresh.true_count() as u64;
+            self.append(
+                "conversations",
+                "raw",
+                &with_sequence(&filtered(batch, &fresh)?, sequence)?,
+            )?;
+            let merged = mask(ids, |row| is_winner(row) && known.contains(ids.value(row)));
+            stats.unchanged += (batch.num_rows() - fresh.true_count()) as u64;
+            if merged.true_count() > 0 {
+                known_batches.push(with_sequence(&filtered(batch, &merged)?, sequence)?);
+            }
+        }
+        self.append_sightings(batches, stats.unchanged > 0, sequence)?;
+        stats.updated = self.merge_known(&known_batches)?;
+        stats.unchanged -= stats.updated;
+        self.write_mark(sequence, mark, stats)?;
+        Ok(stats)
+    }
+
+    /// The `_id`s of these batches that the table already holds.
+    fn known_ids(&self, batches: &[RecordBatch]) -> Result<HashSet<String>> {
+        let what = "cannot look up known records";
+        let empty: bool = self
+            .connection
+            .query_row(&format!("select count(*) = 0 from {RAW_TABLE}"), [], |row| {
+                row.get(0)
+            })
+            .during(ErrorKind::Load, what)?;
+        if empty {
+            return Ok(HashSet::new());
+        }
+        self.connection
+            .execute_batch("create or replace temp table incoming_ids (_id varchar)")
+            .during(ErrorKind::Load, what)?;
+        for batch in batches {
+            let ids = column(batch, "_id")?;
+            let schema = Arc::new(Schema::new(vec![Field::new("_id", DataType::Utf8, false)]));
+            self.append("incoming_ids", "temp", &batch_of(schema, vec![ids.clone()])?)?;
+        }
+        let sql = format!("select _id from {RAW_TABLE} semi join incoming_ids using (_id)");
+        let mut statement = self.connection.prepare(&sql).during(ErrorKind::Load, what)?;
+        let ids = statement
+            .query_map([], |row| row.get(0))
+            .during(ErrorKind::Load, what)?;
+        let ids = ids
+            .collect::<std::result::Result<_, _>>()
+            .during(ErrorKind::Load, what);
+        self.connection
+            .execute_batch("drop table temp.incoming_ids")
+            .during(ErrorKind::Load, what)?;
+        ids
+    }
+
+    /// Merges rows whose `_id` is there; returns how many changed.
+    fn merge_known(&self, rows: &[RecordBatch]) -> Result<u64> {
+        if rows.is_empty() {
+            return Ok(0);
+        }
+        let what = "cannot merge rows into raw.conversations";
+        self.connection
+            .execute_batch(&format!(
+                "create or replace temp table {KNOWN_TABLE} as from {RAW_TABLE} limit 0"
+            ))
+            .during(ErrorKind::Load, what)?;
+        for batch in rows {
+            self.append(KNOWN_TABLE, "temp", batch)?;
+        }
+        // Rows without an order (files) compare equal; then only an earlier place counts, and it brings the same bytes.
+        let order =
+            |alias: &str| format!("(coalesce(epoch_us({alias}._cluster_ts), 0), coalesce({alias}._seq, 0))");
+        let changed = self
+            .connection
+            .execute(
+                &format!(
+                    "merge into {RAW_TABLE} as present using {KNOWN_TABLE} as incoming
+                     on present._id = incoming._id
+                     when matched and ({newer} > {older} or ({newer} = {older}
+                        and (incoming.source_file, incoming.source_offset)
+                            < (present.source_file, present.source_offset)))
+                     then update by name",
+                    newer = order("incoming"),
+                    older = order("present"),
+                ),
+                [],
+            )
+            .during(ErrorKind::Load, what)?;
+        self.connection
+            .execute_batch(&format!("drop table temp.{KNOWN_TABLE}"))
+            .during(ErrorKind::Load, what)?;
+        Ok(changed as u64)
+    }
+
+    /// Notes where these rows were seen, each place once however often a snapshot is loaded.
+    fn append_sightings(&self, batches: &[RecordBatch], any_copies: bool, sequence: i64) -> Result<()> {
+        let what = "cannot note where records were seen";
+        let (table, schema) = if any_copies {
+            ("seen", "temp")
+        } else {
+            ("sightings", "raw")
+        };
+        if any_copies {
+            self.connection
+                .execute_batch("create or replace temp table seen as from raw.sightings limit 0")
+                .during(ErrorKind::Load, what)?;
+        }
+        for batch in batches {
+            self.append(table, schema, &sightings_of(batch, sequence)?)?;
+        }
+        if any_copies {
+            self.connection
+                .execute_batch(
+                    "insert into raw.sightings
+                     select distinct seen.* from temp.seen as seen
+                     anti join raw.sightings using (_id, machine, source_file, source_offset);
+                     drop table temp.seen;",
+                )
+                .during(ErrorKind::Load, what)?;
+        }
+        Ok(())
+    }
+
+    fn write_mark(&self, sequence: i64, mark: &LakeMark, stats: LoadStats) -> Result<()> {
+        let count = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        self.connection
+            .execute(
+                "insert into raw.loads values (?, ?, ?, now(), ?, ?, ?)",
+                duckdb::params![
+                    sequence,
+                    mark.table_uuid,
+                    mark.sequence,
+                    count(stats.inserted),
+                    count(stats.updated),
+                    count(stats.unchanged)
+                ],
+            )
+            .during(ErrorKind::Load, "cannot mark the load as done")?;
+        Ok(())
+    }
+
+    /// Appends a batch whose columns are the table's, in its order.
+    pub(crate) fn append(&self, table: &str, schema: &str, batch: &RecordBatch) -> Result<()> {
+        if batch.num_rows() == 0 {
+            return Ok(());
+        }
+        let what = || format!("cannot append rows to {schema}.{table}");
+        let database = if schema == "temp" { "temp" } else { DATABASE };
+        let schema = if schema == "temp" { "main" } else { schema };
+        let mut appender = self
+            .connection
+            .appender_to_catalog_and_db(table, database, schema)
+            .during(ErrorKind::Load, what())?;
+        appender
+            .append_record_batch(batch.clone())
+            .during(ErrorKind::Load, what())?;
+        appender.flush().during(ErrorKind::Load, what())
+    }
+}
+
+/// Per `_id`, the (batch, row) that this load keeps.
+fn winning_rows(batches: &[RecordBatch]) -> Result<HashMap<String, (usize, usize)>> {
+    let total = batches.iter().map(RecordBatch::num_rows).sum();
+    let mut winners: HashMap<String, (usize, usize)> = HashMap::with_capacity(total);
+    let orders = batches.iter().map(RowOrder::of).collect::<Result<Vec<_>>>()?;
+    for (index, batch) in batches.iter().enumerate() {
+        let ids = text_column(batch, "_id")?;
+        for row in 0..batch.num_rows() {
+            match winners.entry(ids.value(row).to_owned()) {
+                Entry::Vacant(free) => {
+                    free.insert((index, row));
+                }
+                Entry::Occupied(mut taken) => {
+                    let (other, other_row) = *taken.get();
+                    if orders[index].beats(row, &orders[other], other_row) {
+                        taken.insert((index, row));
+                    }
+                }
+            }
+        }
+    }
+    Ok(winners)
+}
+
+/// The columns that order two rows of one `_id`.
+struct RowOrder<'a> {
+    cluster_ts: &'a arrow_array::PrimitiveArray<TimestampMicrosecondType>,
+    seq: &'a Int64Array,
+    file: &'a StringArray,
+    offset: &'a Int64Array,
+}
+
+impl<'a> RowOrder<'a> {
+    fn of(batch: &'a RecordBatch) -> Result<Self> {
+        Ok(Self {
+            cluster_ts: column(batch, "_cluster_ts")?
+                .as_primitive_opt::<TimestampMicrosecondType>()
+                .ok_or_else(|| wrong_type("_cluster_ts"))?,
+            seq: integer_column(batch, "_seq")?,
+            file: text_column(batch, "source_file")?,
+            offset: integer_column(batch, "source_offset")?,
+        })
+    }
+
+    fn beats(&self, row: usize, other: &Self, other_row: usize) -> bool {
+        let mine = (self.content_order(row), other.place(other_row));
+        let theirs = (other.content_order(other_row), self.place(row));
+        mine > theirs
+    }
+
+    fn content_order(&self, row: usize) -> (i64, i64) {
+        let value = |array: &dyn Array, value: i64| if array.is_null(row) { 0 } else { value };
+        (
+            value(self.cluster_ts, self.cluster_ts.value(row)),
+            value(self.seq, self.seq.value(row)),
+        )
+    }
+
+    fn place(&self, row: usize) -> (&str, i64) {
+        (self.file.value(row), self.offset.value(row))
+    }
+}
+
+fn table_columns(schema: &Schema) -> Result<Vec<String>> {
+    let mut columns = schema
+        .fields()
+        .iter()
+        .map(|field| {
+            let null = if field.is_nullable() { "" } else { " not null" };
+            Ok(format!("{} {}{null}", identifier(field.name()), sql_type(field)?))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    columns.push(format!("{LOAD_SEQUENCE} bigint not null"));
+    Ok(columns)
+}
+
+fn sql_type(field: &Field) -> Result<&'static str> {
+    match field.data_type() {
+        DataType::Utf8 => Ok("varchar"),
+        DataType::Int64 => Ok("bigint"),
+        DataType::Boolean => Ok("boolean"),
+        DataType::Timestamp(TimeUnit::Microsecond, Some(_)) => Ok("timestamptz"),
+        other => Err(Error::new(
+            ErrorKind::Load,
+            format!(
+                "column {} has type {other}, which raw.conversations cannot hold",
+                quoted(field.name())
+            ),
+        )),
+    }
+}
+
+pub(crate) fn identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+fn with_sequence(batch: &RecordBatch, sequence: i64) -> Result<RecordBatch> {
+    let mut fields: Vec<_> = batch.schema().fields().iter().cloned().collect();
+    fields.push(Arc::new(Field::new(LOAD_SEQUENCE, DataType::Int64, false)));
+    let mut columns = batch.columns().to_vec();
+    columns.push(Arc::new(Int64Array::from(vec![sequence; batch.num_rows()])));
+    batch_of(Arc::new(Schema::new(fields)), columns)
+}
+
+fn sightings_of(batch: &RecordBatch, sequence: i64) -> Result<RecordBatch> {
+    let names = ["_id", "machine", "source_file", "source_offset"];
+    let fields = names
+        .iter()
+        .map(|name| {
+            Field::new(
+                *name,
+                column(batch, name).map_or(DataType::Null, |array| array.data_type().clone()),
+                false,
+            )
+        })
+        .collect::<Vec<_>>();
+    let columns = names
+        .iter()
+        .map(|name| column(batch, name).cloned())
+        .collect::<Result<Vec<_>>>()?;
+    with_sequence(&batch_of(Arc::new(Schema::new(fields)), columns)?, sequence)
+}
+
+pub(crate) fn batch_of(schema: Arc<Schema>, columns: Vec<ArrayRef>) -> Result<RecordBatch> {
+    RecordBatch::try_new(schema, columns).map_err(|source| Error::new(ErrorKind::Load, source.to_string()))
+}
+
+fn filtered(batch: &RecordBatch, mask: &BooleanArray) -> Result<RecordBatch> {
+    if mask.true_count() == batch.num_rows() {
+        return Ok(batch.clone());
+    }
+    filter_record_batch(batch, mask).map_err(|source| Error::new(ErrorKind::Load, source.to_string()))
+}
+
+fn mask(ids: &StringArray, keep: impl Fn(usize) -> bool) -> BooleanArray {
+    (0..ids.len()).map(|row| Some(keep(row))).collect()
+}
+
+fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef> {
+    batch.column_by_name(name).ok_or_else(|| {
+        Error::new(
+            ErrorKind::Load,
+            format!("rows from the lake lack the column {}", quoted(name)),
+        )
+    })
+}
+
+fn text_column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a StringArray> {
+    column(batch, name)?
+        .as_string_opt::<i32>()
+        .ok_or_else(|| wrong_type(name))
+}
+
+fn integer_column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a Int64Array> {
+    column(batch, name)?
+        .as_primitive_opt::<Int64Type>()
+        .ok_or_else(|| wrong_type(name))
+}
+
+fn wrong_type(name: &str) -> Error {
+    Error::new(
+        ErrorKind::Load,
+        format!("column {} of the lake rows has an unexpected type", quoted(name)),
+    )
+}
