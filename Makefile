@@ -19,7 +19,6 @@ CCUSAGE_DIR    := $(CACHE)/ccusage-$(CCUSAGE)
 CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 CCLAKE := $(TARGET)/release/cclake
-export CCLAKE_PEERS := $(PEERS)
 
 .PHONY: help run build setup test test-peers bench lint clean-cache
 
@@ -49,14 +48,13 @@ test: setup ## Run every test, the ones against real peers last
 	$(MAKE) test-peers
 
 test-peers: setup $(PEERS)/.done $(CCUSAGE_DIR)/.done ## Only the tests against real peers (PyIceberg, DuckDB's iceberg_scan, ccusage)
-	CCLAKE_PEER_PYTHON=$(PEERS)/bin/python CCLAKE_PEER_EXTENSIONS=$(PEERS)/extensions CCLAKE_PEER_CCUSAGE=$(CCUSAGE_DIR)/node_modules/.bin/ccusage \
+	CCLAKE_PEER_PYTHON=$(PEERS)/bin/python CCLAKE_PEER_CCUSAGE=$(CCUSAGE_DIR)/node_modules/.bin/ccusage \
 	  $(CARGO) test --release -p cclake --test it -- peers::
 
 $(PEERS)/.done:
 	rm -rf $(PEERS) && python3 -m venv $(PEERS)
-	$(PEERS)/bin/pip install --quiet "pyiceberg[sql-sqlite,pyarrow]==$(PYICEBERG)" duckdb==$(DUCKDB_PY)
-	$(PEERS)/bin/pip download --quiet --no-deps -d $(PEERS)/wheels duckdb-extension-avro==$(DUCKDB_PY) duckdb-extension-iceberg==$(DUCKDB_PY)
-	cd $(PEERS)/wheels && for wheel in *.whl; do $(PEERS)/bin/python -m zipfile -e $$wheel ../extensions; done
+	$(PEERS)/bin/pip install --quiet "pyiceberg[sql-sqlite,pyarrow]==$(PYICEBERG)" pyiceberg-core \
+	  duckdb==$(DUCKDB_PY) duckdb-extension-avro==$(DUCKDB_PY) duckdb-extension-iceberg==$(DUCKDB_PY)
 	touch $@
 
 $(CCUSAGE_DIR)/.done:

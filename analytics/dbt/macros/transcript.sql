@@ -62,7 +62,12 @@ len(list_filter(flatten(list_transform({{ patch }}, lambda hunk: coalesce(hunk.l
 
 {#- Text a person wrote, as opposed to what Claude Code puts into a user message by itself. -#}
 {%- macro is_typed_by_human(text) -%}
-not {{ regex_matches(text, '^[ \t\r\n]*(<command-name>|<command-message>|<local-command-stdout>|<local-command-caveat>|<bash-input>|<bash-stdout>|<bash-stderr>|<task-notification>|<system-reminder>|<ide|\\[Request interrupted by user|Caveat:|This session is being continued)') }}
+{%- set beginnings = [
+    '<command-name>', '<command-message>', '<local-command-stdout>', '<local-command-caveat>',
+    '<bash-input>', '<bash-stdout>', '<bash-stderr>', '<task-notification>', '<system-reminder>', '<ide',
+    '\\[Request interrupted by user', 'Caveat:', 'This session is being continued'
+] -%}
+not {{ regex_matches(text, '^\\s*(' ~ (beginnings | join('|')) ~ ')') }}
 {%- endmacro -%}
 
 {#- What every entry repeats of its raw record. -#}

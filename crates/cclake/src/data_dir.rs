@@ -58,7 +58,9 @@ impl DataDir {
         }
         if ownership == Ownership::Exclusive {
             // Only for the message above; the lock itself does not depend on it.
-            let _ = lock.set_len(0).and_then(|()| write!(lock, "{}", std::process::id()));
+            let _ = lock
+                .set_len(0)
+                .and_then(|()| write!(lock, "{}", std::process::id()));
         }
         Ok(Self { path, _lock: lock })
     }

@@ -3,15 +3,15 @@
 //! The conductor: it hands Arrow batches from stage to stage and is the only crate that knows all of them.
 
 mod cli;
-mod settings;
-mod data_dir;
-mod stages;
-mod project;
-mod summary;
 mod commands;
+mod data_dir;
 mod demo;
 mod printer;
 mod progress;
+mod project;
+mod settings;
+mod stages;
+mod summary;
 
 use std::process::ExitCode;
 

@@ -29,7 +29,10 @@ impl Printer {
             (false, 0) => Loudness::Normal,
             (false, _) => Loudness::Verbose,
         };
-        Self { loudness, json: global.json }
+        Self {
+            loudness,
+            json: global.json,
+        }
     }
 
     /// Whether the result is wanted as JSON.

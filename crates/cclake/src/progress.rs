@@ -12,8 +12,14 @@ pub(crate) struct Progress {
 impl Progress {
     /// A bar if the printer wants one.
     pub(crate) fn new(printer: &Printer) -> Self {
-        let target = if printer.shows_progress() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-        Self { bar: ProgressBar::with_draw_target(None, target) }
+        let target = if printer.shows_progress() {
+            ProgressDrawTarget::stderr()
+        } else {
+            ProgressDrawTarget::hidden()
+        };
+        Self {
+            bar: ProgressBar::with_draw_target(None, target),
+        }
     }
 
     /// Starts a stage of `total` units: bytes for `extract`, else rows or steps.

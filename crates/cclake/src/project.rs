@@ -42,7 +42,11 @@ fn read_folder(root: &Path, folder: &Path, files: &mut BTreeMap<String, String>)
     let what = || format!("cannot read the dbt project folder {}", folder.display());
     for entry in std::fs::read_dir(folder).with_context(what)? {
         let path = entry.with_context(what)?.path();
-        let name = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().replace('\\', "/");
+        let name = path
+            .strip_prefix(root)
+            .unwrap_or(&path)
+            .to_string_lossy()
+            .replace('\\', "/");
         if is_generated(&name) {
             continue;
         }

@@ -39,7 +39,7 @@ fn main() -> Result<(), Error> {
                 bytes += chunk
                     .batches
                     .iter()
-                    .map(|batch| batch.get_array_memory_size())
+                    .map(arrow_array::RecordBatch::get_array_memory_size)
                     .sum::<usize>();
                 Ok(())
             },

@@ -97,6 +97,8 @@ pub(crate) struct Assembler<'a> {
     known: KnownIds,
     dead_ids: &'a HashSet<RecordId>,
     chunk_bytes: u64,
+    /// Files to be read against the lake whose end was not seen yet.
+    unfinished: HashSet<usize>,
     /// By index of the file; of the chunk being assembled.
     positions: Vec<(usize, FilePosition)>,
     chunk: Chunk,
@@ -109,7 +111,7 @@ impl<'a> Assembler<'a> {
         dead_ids: &'a HashSet<RecordId>,
         chunk_bytes: usize,
     ) -> Self {
-        let mut positions = Vec::new();
+        let (mut positions, mut unfinished) = (Vec::new(), HashSet::new());
         for (index, planned) in plan.files.iter().enumerate() {
             match &planned.action {
                 // A tail that was loaded gets its newline: the lake has it.
@@ -122,7 +124,10 @@ impl<'a> Assembler<'a> {
                 ReadPlan::Unchanged(position) if planned.renamed_from.is_some() => {
                     positions.push((index, position.clone()));
                 }
-                ReadPlan::Unchanged(_) | ReadPlan::Reread => {}
+                ReadPlan::Unchanged(_) => {}
+                ReadPlan::Reread => {
+                    unfinished.insert(index);
+                }
                 ReadPlan::Fresh => {
                     known.files.remove(&planned.name);
                 }
@@ -133,6 +138,7 @@ impl<'a> Assembler<'a> {
             known,
             dead_ids,
             chunk_bytes: chunk_bytes as u64,
+            unfinished,
             positions,
             chunk: Chunk::default(),
         }
@@ -171,7 +177,7 @@ impl<'a> Assembler<'a> {
             return None;
         }
         let mut chunk = self.close();
-        chunk.positions.complete = true;
+        chunk.positions.complete = self.unfinished.is_empty() && self.plan.warnings.is_empty();
         Some(chunk)
     }
 
@@ -223,6 +229,9 @@ impl<'a> Assembler<'a> {
         // Behind here the lake may still hold what this file was before.
         let unfinished = matches!(segment.end, End::More(_) | End::Unread(_));
         position.doubtful = unfinished && matches!(planned.action, ReadPlan::Reread);
+        if !unfinished {
+            self.unfinished.remove(&segment.file);
+        }
         match segment.end {
             End::More(hash) | End::Unread(hash) | End::File(hash) | End::Tail(hash) => {
                 position.offset = segment.offset + segment.length;

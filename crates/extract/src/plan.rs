@@ -127,6 +127,9 @@ type Vanished = HashMap<(u64, u64), Vec<(String, FilePosition)>>;
 
 fn vanished(files: &[SourceFile], positions: &Positions) -> Vanished {
     let found: HashSet<_> = files.iter().map(SourceFile::name).collect();
+    if found.iter().all(|name| positions.get(name).is_some()) {
+        return Vanished::new();
+    }
     let gone = |name: &str| !found.contains(name) && !Path::new(name).exists();
     let mut vanished = Vanished::new();
     for (name, position) in positions

@@ -149,6 +149,12 @@ impl Lake {
     /// # Errors
     /// Nothing is appended, except for [`ErrorKind::OutcomeUnknown`]. Either way the same call may be repeated.
     pub fn append(&mut self, batches: Vec<RecordBatch>, commit: &Commit) -> Result<Option<Head>> {
+        if commit.commit_id.is_empty() {
+            return Err(Error::new(
+                ErrorKind::Settings,
+                "an append to the lake needs a commit id",
+            ));
+        }
         self.refresh()?;
         if let Some(head) = commit::find(&self.table, &commit.commit_id) {
             return Ok(Some(head));
@@ -160,16 +166,20 @@ impl Lake {
         if batches.is_empty() {
             return Ok(self.head());
         }
+        self.write_and_commit(batches, commit).map(Some)
+    }
+
+    fn write_and_commit(&mut self, batches: Vec<RecordBatch>, commit: &Commit) -> Result<Head> {
         let planned = PlannedFiles::new(&self.table, batches)?;
         let traces = planned.traces()?;
-        let appended = self.runtime.block_on(async {
+        let committed = self.runtime.block_on(async {
             let files = planned.write().await?;
             commit::commit_files(&self.catalog, self.table.clone(), &files, commit, &self.settings).await
         });
-        match appended {
+        match committed {
             Ok((table, head)) => {
                 self.show(table)?;
-                Ok(Some(head))
+                Ok(head)
             }
             Err(error) => {
                 if error.kind() != ErrorKind::OutcomeUnknown {

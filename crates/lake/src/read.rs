@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
 use arrow_schema::{Field, FieldRef, Schema, SchemaRef};
-use iceberg::spec::{DataContentType, DataFile, ManifestContentType, ManifestFile};
+use iceberg::spec::{DataContentType, DataFile, ManifestContentType, ManifestFile, PartitionSpecRef};
 use iceberg::table::Table;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
@@ -139,10 +139,10 @@ fn lake_file(table: &Table, file: &DataFile, spec_id: i32, sequence_number: i64)
         ));
     }
     let metadata = table.metadata();
-    let partition = metadata
-        .partition_spec_by_id(spec_id)
-        .filter(|spec| !spec.is_unpartitioned());
     let schema = metadata.current_schema();
+    // The library panics on a spec whose column another program has dropped.
+    let named = |spec: &&PartitionSpecRef| !spec.is_unpartitioned() && spec.partition_type(schema).is_ok();
+    let partition = metadata.partition_spec_by_id(spec_id).filter(named);
     Ok(LakeFile {
         path: local_path(file.file_path()),
         records: file.record_count(),
@@ -162,6 +162,14 @@ fn read_file<E: From<Error>>(
     let failed = |error| Error::from_source(&what, error);
     let opened = File::open(&file.path).map_err(|error| Error::from_source(&what, error))?;
     let (metadata, sources) = matched_metadata(&opened, wanted).map_err(failed)?;
+    let records = metadata.metadata().file_metadata().num_rows();
+    if u64::try_from(records) != Ok(file.records) {
+        let message = format!(
+            "could not {what}: it has {records} rows instead of {}",
+            file.records
+        );
+        return Err(Error::new(ErrorKind::Corrupt, message).into());
+    }
     let roots = sources.iter().flatten().copied();
     let mask = ProjectionMask::roots(metadata.metadata().file_metadata().schema_descr(), roots);
     let rows = batch_rows(&metadata, &mask);
@@ -243,7 +251,7 @@ fn batch_rows(metadata: &ArrowReaderMetadata, mask: &ProjectionMask) -> usize {
     };
     let fitting = groups
         .iter()
-        .map(|group| rows(group) * BATCH_BYTES / bytes(group).max(1))
+        .map(|group| rows(group).saturating_mul(BATCH_BYTES) / bytes(group).max(1))
         .min();
     usize::try_from(fitting.unwrap_or(BATCH_ROWS).clamp(1, BATCH_ROWS)).unwrap_or(1)
 }

@@ -5,8 +5,8 @@ use minijinja::value::{Kwargs, Serde, Value};
 use serde_json::Value as Json;
 
 use crate::error::{Error, ErrorKind, Place, Result};
-use crate::graph::{Detail, GenericTest, Graph, Node, NodeKind};
 use crate::graph::config::Materialization;
+use crate::graph::{Detail, GenericTest, Graph, Node, NodeKind};
 use crate::jinja::session::{Frame, Phase, Session, relation_value};
 use crate::jinja::values::{Relation, Target};
 
@@ -18,11 +18,16 @@ pub(crate) fn enter(session: &Session, node: &Node, incremental: bool) {
         identifier: node.name.clone(),
     });
     let this = match node.kind {
-        NodeKind::Model(Materialization::Ephemeral) => Value::from_object(Target::Cte(format!("__dbt__cte__{}", node.name))),
+        NodeKind::Model(Materialization::Ephemeral) => {
+            Value::from_object(Target::Cte(format!("__dbt__cte__{}", node.name)))
+        }
         _ => relation_value(&relation),
     };
     session.enter(Frame {
-        phase: Phase::Compile { targets: std::sync::Arc::clone(&node.targets), incremental },
+        phase: Phase::Compile {
+            targets: std::sync::Arc::clone(&node.targets),
+            incremental,
+        },
         package: node.package.clone(),
         file: node.place.file.clone(),
         this,
@@ -48,21 +53,45 @@ fn own_sql(session: &Session, node: &Node, incremental: bool) -> Result<String> 
     };
     session.leave();
     let sql = rendered?.trim().to_owned();
+    if sql.ends_with(';') {
+        return Err(Error::at(
+            ErrorKind::Jinja,
+            &node.place,
+            "this file's SQL ends with `;`; leave it out, since the query is put into another statement",
+        ));
+    }
     if sql.is_empty() {
-        return Err(Error::at(ErrorKind::Jinja, &node.place, "this file renders to no SQL at all"));
+        return Err(Error::at(
+            ErrorKind::Jinja,
+            &node.place,
+            "this file renders to no SQL at all",
+        ));
     }
     Ok(sql)
 }
 
 /// Rendered hooks that are not blank.
-pub(crate) fn hooks(session: &Session, node: &Node, hooks: &[(String, Place)], incremental: bool) -> Result<Vec<String>> {
+pub(crate) fn hooks(
+    session: &Session,
+    node: &Node,
+    hooks: &[(String, Place)],
+    incremental: bool,
+) -> Result<Vec<String>> {
     enter(session, node, incremental);
-    let rendered: Result<Vec<String>> = hooks.iter().map(|(sql, place)| Ok(session.render(place, sql)?.trim().to_owned())).collect();
+    let rendered: Result<Vec<String>> = hooks
+        .iter()
+        .map(|(sql, place)| Ok(session.render(place, sql)?.trim().to_owned()))
+        .collect();
     session.leave();
     Ok(rendered?.into_iter().filter(|sql| !sql.is_empty()).collect())
 }
 
-fn collect_ctes(graph: &Graph, session: &Session, node: &Node, ctes: &mut IndexMap<String, String>) -> Result<()> {
+fn collect_ctes(
+    graph: &Graph,
+    session: &Session,
+    node: &Node,
+    ctes: &mut IndexMap<String, String>,
+) -> Result<()> {
     for parent in node.depends_on.iter().filter_map(|id| graph.nodes.get(id)) {
         if parent.kind != NodeKind::Model(Materialization::Ephemeral) {
             continue;
@@ -83,7 +112,10 @@ fn inject(sql: &str, ctes: &IndexMap<String, String>) -> String {
     if ctes.is_empty() {
         return sql.to_owned();
     }
-    let list: Vec<String> = ctes.iter().map(|(name, sql)| format!("{name} as (\n{sql}\n)")).collect();
+    let list: Vec<String> = ctes
+        .iter()
+        .map(|(name, sql)| format!("{name} as (\n{sql}\n)"))
+        .collect();
     let list = list.join(", ");
     let start = after_comments(sql);
     let (before, query) = sql.split_at(start);
@@ -141,14 +173,22 @@ pub(crate) fn test_sql(session: &Session, place: &Place, test: &GenericTest) -> 
 
 /// Evaluates a test's arguments for what they refer to. dbt's own tests refer to nothing else.
 pub(crate) fn test_arguments(session: &Session, place: &Place, test: &GenericTest) -> Result<()> {
-    test.arguments.iter().filter(|(name, _)| *name != "column_name").try_for_each(|(_, value)| argument(session, place, value).map(drop))
+    test.arguments
+        .iter()
+        .filter(|(name, _)| *name != "column_name")
+        .try_for_each(|(_, value)| argument(session, place, value).map(drop))
 }
 
 /// The values of a test's arguments as templates see them, for what is fused.
-pub(crate) fn test_argument(session: &Session, place: &Place, test: &GenericTest, name: &str) -> Result<Option<Value>> {
+pub(crate) fn test_argument(
+    session: &Session,
+    place: &Place,
+    test: &GenericTest,
+    name: &str,
+) -> Result<Option<Value>> {
     match test.arguments.get(name) {
         None => Ok(None),
-        Some(Json::String(text)) if name == "column_name" => Ok(Some(text.clone().into())),
+        Some(Json::String(column)) if name == "column_name" => Ok(Some(column.clone().into())),
         Some(value) => argument(session, place, value).map(Some),
     }
 }
@@ -158,9 +198,15 @@ fn argument(session: &Session, place: &Place, value: &Json) -> Result<Value> {
     Ok(match value {
         Json::String(text) if looks_like_call(text) => session.evaluate(place, text.trim())?,
         Json::String(text) => session.evaluate_text(place, text)?,
-        Json::Array(items) => items.iter().map(|item| argument(session, place, item)).collect::<Result<Vec<_>>>()?.into(),
+        Json::Array(items) => items
+            .iter()
+            .map(|item| argument(session, place, item))
+            .collect::<Result<Vec<_>>>()?
+            .into(),
         Json::Object(map) => {
-            let items = map.iter().map(|(key, item)| Ok((key.clone(), argument(session, place, item)?)));
+            let items = map
+                .iter()
+                .map(|(key, item)| Ok((key.clone(), argument(session, place, item)?)));
             Value::from_pairs(items.collect::<Result<Vec<_>>>()?)
         }
         other => Value::from(Serde(other)),
@@ -170,7 +216,8 @@ fn argument(session: &Session, place: &Place, value: &Json) -> Result<Value> {
 fn looks_like_call(text: &str) -> bool {
     let text = text.trim();
     text.ends_with(')')
-        && ["env_var", "ref", "var", "source", "doc"]
-            .iter()
-            .any(|name| text.strip_prefix(name).is_some_and(|rest| rest.trim_start().starts_with('(')))
+        && ["env_var", "ref", "var", "source", "doc"].iter().any(|name| {
+            text.strip_prefix(name)
+                .is_some_and(|rest| rest.trim_start().starts_with('('))
+        })
 }

@@ -30,7 +30,10 @@ pub struct Place {
 
 impl Place {
     pub(crate) fn new(file: impl Into<String>, line: usize) -> Place {
-        Place { file: file.into(), line }
+        Place {
+            file: file.into(),
+            line,
+        }
     }
 }
 
@@ -53,11 +56,19 @@ pub struct Error {
 
 impl Error {
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Error {
-        Error { kind, message: message.into(), place: None }
+        Error {
+            kind,
+            message: message.into(),
+            place: None,
+        }
     }
 
     pub(crate) fn at(kind: ErrorKind, place: &Place, message: impl Into<String>) -> Error {
-        Error { kind, message: message.into(), place: Some(place.clone()) }
+        Error {
+            kind,
+            message: message.into(),
+            place: Some(place.clone()),
+        }
     }
 
     /// What part of the work failed.

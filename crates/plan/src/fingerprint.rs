@@ -10,6 +10,7 @@ use crate::graph::names::md5_hex;
 use crate::graph::{Detail, Graph, Node, world};
 use crate::inputs::Inputs;
 use crate::jinja::session::{Session, World};
+use crate::jinja::values::quote;
 use crate::project::Project;
 
 /// Changes when what is hashed changes, so that old fingerprints no longer match.
@@ -38,7 +39,10 @@ impl Fingerprint {
     /// None for a text that is no fingerprint.
     pub(crate) fn parse(text: &str) -> Option<Fingerprint> {
         let (own, whole) = text.split_once('-')?;
-        Some(Fingerprint { own: own.to_owned(), whole: whole.to_owned() })
+        Some(Fingerprint {
+            own: own.to_owned(),
+            whole: whole.to_owned(),
+        })
     }
 }
 
@@ -47,14 +51,31 @@ pub(crate) struct Fingerprints<'a> {
     session: Session,
     seeds: BTreeMap<&'a str, &'a str>,
     known: HashMap<String, Fingerprint>,
+    /// What stands before a schema in full names.
+    database: String,
 }
 
 impl<'a> Fingerprints<'a> {
     pub(crate) fn new(graph: &'a Graph, project: &'a Project, inputs: &Inputs) -> Fingerprints<'a> {
-        let world = World { run_started_at: FROZEN.to_owned(), invocation_id: String::new(), full_refresh: false, ..world(project, inputs) };
+        let world = World {
+            run_started_at: FROZEN.to_owned(),
+            invocation_id: String::new(),
+            full_refresh: false,
+            ..world(project, inputs)
+        };
         let session = Session::new(&project.env, Arc::clone(&project.catalog), world);
-        let seeds = project.packages.iter().flat_map(|package| &package.files).map(|file| (file.path.as_str(), file.text.as_str()));
-        Fingerprints { graph, session, seeds: seeds.collect(), known: HashMap::new() }
+        let seeds = project
+            .packages
+            .iter()
+            .flat_map(|package| &package.files)
+            .map(|file| (file.path.as_str(), file.text.as_str()));
+        Fingerprints {
+            graph,
+            session,
+            seeds: seeds.collect(),
+            known: HashMap::new(),
+            database: format!("{}.", quote(&inputs.database)),
+        }
     }
 
     pub(crate) fn of(&mut self, node: &Node) -> Result<Fingerprint> {
@@ -70,25 +91,42 @@ impl<'a> Fingerprints<'a> {
             whole.push(' ');
             whole.push_str(&self.of(parent)?.whole);
         }
-        let fingerprint = Fingerprint { own, whole: md5_hex(&whole)[..LENGTH].to_owned() };
+        let fingerprint = Fingerprint {
+            own,
+            whole: md5_hex(&whole)[..LENGTH].to_owned(),
+        };
         self.known.insert(node.id.clone(), fingerprint.clone());
         Ok(fingerprint)
     }
 
     /// Everything a node's content depends on but its parents' content. Compiled SQL holds the vars it used.
     fn definition(&self, node: &Node) -> Result<String> {
-        let relation = node.relation.as_ref().map(ToString::to_string).unwrap_or_default();
+        let relation = node
+            .relation
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default();
         let mut parts = vec![VERSION.to_owned(), node.kind.resource_type().to_owned(), relation];
         match &node.detail {
             Detail::Source | Detail::Singular(_) | Detail::Generic(..) => {}
             Detail::Seed(config) => {
                 parts.push(format!("{config:?}"));
-                parts.push(self.seeds.get(node.place.file.as_str()).copied().unwrap_or_default().to_owned());
+                parts.push(
+                    self.seeds
+                        .get(node.place.file.as_str())
+                        .copied()
+                        .unwrap_or_default()
+                        .to_owned(),
+                );
             }
             Detail::Model(model) => {
                 parts.push(format!("{model:?}"));
                 let both: &[bool] =
-                    if model.materialization == crate::graph::config::Materialization::Incremental { &[false, true] } else { &[false] };
+                    if model.materialization == crate::graph::config::Materialization::Incremental {
+                        &[false, true]
+                    } else {
+                        &[false]
+                    };
                 for incremental in both {
                     parts.push(compile::sql(self.graph, &self.session, node, *incremental)?);
                     for hooks in [&node.common.pre_hooks, &node.common.post_hooks] {
@@ -97,6 +135,7 @@ impl<'a> Fingerprints<'a> {
                 }
             }
         }
-        Ok(parts.join("\u{1}"))
+        // The database is named after its file, which may be moved.
+        Ok(parts.join("\u{1}").replace(&self.database, ""))
     }
 }

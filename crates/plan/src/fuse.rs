@@ -45,18 +45,23 @@ pub fn fuse<'a>(tests: impl IntoIterator<Item = &'a TestStep>) -> Vec<FusedQuery
             }
         }
     }
-    fused.into_iter().map(|(from, (expressions, tests))| query(&from, &expressions, &tests)).collect()
+    fused
+        .into_iter()
+        .map(|(from, (expressions, tests))| query(&from, &expressions, &tests))
+        .collect()
 }
 
 fn query(from: &str, expressions: &[&str], tests: &[&TestStep]) -> FusedQuery {
     let ids = tests.iter().map(|test| test.node.clone()).collect();
-    let sql = match (expressions, tests) {
-        ([], [test]) => alone(test),
-        _ => {
-            let columns = expressions.iter().enumerate().map(|(at, expression)| format!("  {expression} as t{at}"));
-            let columns: Vec<String> = columns.collect();
-            format!("select\n{}\nfrom {from}", columns.join(",\n"))
-        }
+    let sql = if let ([], [test]) = (expressions, tests) {
+        alone(test)
+    } else {
+        let columns = expressions
+            .iter()
+            .enumerate()
+            .map(|(at, expression)| format!("  {expression} as t{at}"));
+        let columns: Vec<String> = columns.collect();
+        format!("select\n{}\nfrom {from}", columns.join(",\n"))
     };
     FusedQuery { sql, tests: ids }
 }
@@ -65,13 +70,18 @@ fn alone(test: &TestStep) -> String {
     if test.plain {
         format!("select count(*) as t0\nfrom (\n{}\n) dbt_internal_test", test.sql)
     } else {
-        format!("select cast(should_warn or should_error as integer) as t0\nfrom (\n{}\n) dbt_internal_test", test.count_sql)
+        format!(
+            "select cast(should_warn or should_error as integer) as t0\nfrom (\n{}\n) dbt_internal_test",
+            test.count_sql
+        )
     }
 }
 
 /// The probe of dbt's own unique, not_null and accepted_values; none if the project overrides them.
 pub(crate) fn probe(session: &Session, node: &Node) -> Result<Option<Probe>> {
-    let Detail::Generic(_, test) = &node.detail else { return Ok(None) };
+    let Detail::Generic(_, test) = &node.detail else {
+        return Ok(None);
+    };
     if !is_dbts(session, test) {
         return Ok(None);
     }
@@ -84,21 +94,35 @@ pub(crate) fn probe(session: &Session, node: &Node) -> Result<Option<Probe>> {
 fn is_dbts(session: &Session, test: &GenericTest) -> bool {
     let catalog = &session.shared.catalog;
     let implemented = catalog.dispatch(DBT, &format!("test_{}", test.name), Some(DBT));
-    let overridden = catalog.get(&catalog.root, &format!("{ADAPTER}__get_where_subquery")).is_some();
+    let overridden = catalog
+        .get(&catalog.root, &format!("{ADAPTER}__get_where_subquery"))
+        .is_some();
     test.found.package == DBT && implemented.is_some_and(|found| found.package == DBT) && !overridden
 }
 
 fn aggregate(session: &Session, node: &Node, test: &GenericTest) -> Result<Option<Probe>> {
     let argument = |name: &str| compile::test_argument(session, &node.place, test, name);
-    let (Some(model), Some(column)) = (argument("model")?, argument("column_name")?) else { return Ok(None) };
+    let (Some(model), Some(column)) = (argument("model")?, argument("column_name")?) else {
+        return Ok(None);
+    };
     let expression = match test.name.as_str() {
         "unique" => format!("count({column}) - count(distinct {column})"),
         "not_null" => format!("count(*) filter (where {column} is null)"),
         "accepted_values" => {
-            let Some(values) = argument("values")? else { return Ok(None) };
+            let Some(values) = argument("values")? else {
+                return Ok(None);
+            };
             let quoted = argument("quote")?.is_none_or(|quote| quote.is_true());
-            let Ok(values) = values.try_iter() else { return Ok(None) };
-            let one = |value: Value| if quoted { format!("'{}'", python_text(&value)) } else { python_text(&value) };
+            let Ok(values) = values.try_iter() else {
+                return Ok(None);
+            };
+            let one = |value: Value| {
+                if quoted {
+                    format!("'{}'", python_text(&value))
+                } else {
+                    python_text(&value)
+                }
+            };
             let values: Vec<String> = values.map(one).collect();
             if values.is_empty() {
                 return Ok(None);
@@ -107,7 +131,10 @@ fn aggregate(session: &Session, node: &Node, test: &GenericTest) -> Result<Optio
         }
         _ => return Ok(None),
     };
-    Ok(Some(Probe { from: model.to_string(), expression }))
+    Ok(Some(Probe {
+        from: model.to_string(),
+        expression,
+    }))
 }
 
 /// As the template would print it.

@@ -5,17 +5,17 @@
 //!
 //! What dbt can and this runner cannot do is an error that names the file and line, never a step left out.
 
-mod error;
-mod yaml;
-mod inputs;
-mod project;
-mod jinja;
-mod graph;
 mod compile;
-mod sql;
+mod error;
 mod fingerprint;
-mod plan;
 mod fuse;
+mod graph;
+mod inputs;
+mod jinja;
+mod plan;
+mod project;
+mod sql;
+mod yaml;
 
 pub use error::{Error, ErrorKind, Place};
 pub use fuse::{FusedQuery, Probe, fuse};

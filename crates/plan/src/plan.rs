@@ -143,7 +143,12 @@ pub fn plan_graph(graph: &Graph, project: &Project, inputs: &Inputs) -> Result<B
     let mut planner = Planner {
         graph,
         inputs,
-        seeds: project.packages.iter().flat_map(|package| &package.files).map(|file| (file.path.as_str(), file.text.as_str())).collect(),
+        seeds: project
+            .packages
+            .iter()
+            .flat_map(|package| &package.files)
+            .map(|file| (file.path.as_str(), file.text.as_str()))
+            .collect(),
         fingerprints: Fingerprints::new(graph, project, inputs),
         refreshed: BTreeSet::new(),
     };
@@ -158,13 +163,17 @@ pub fn plan_graph(graph: &Graph, project: &Project, inputs: &Inputs) -> Result<B
         steps.extend(step);
     }
     for node in &nodes {
-        if let (Detail::Singular(test) | Detail::Generic(test, _), What::Tests | What::Build) = (&node.detail, inputs.what) {
+        if let (Detail::Singular(test) | Detail::Generic(test, _), What::Tests | What::Build) =
+            (&node.detail, inputs.what)
+        {
             steps.push(planner.test(node, test)?);
         }
     }
     let mut schemas: Vec<String> = Vec::new();
     for step in &steps {
-        let (Step::Seed(SeedStep { relation, .. }) | Step::Model(ModelStep { relation, .. })) = step else { continue };
+        let (Step::Seed(SeedStep { relation, .. }) | Step::Model(ModelStep { relation, .. })) = step else {
+            continue;
+        };
         if !schemas.contains(&relation.schema) {
             schemas.push(relation.schema.clone());
         }
@@ -187,27 +196,42 @@ impl Planner<'_> {
     }
 
     fn existing(&self, relation: &Relation) -> Option<RelationKind> {
-        self.inputs.existing.get(&(relation.schema.clone(), relation.identifier.clone())).copied()
+        self.inputs
+            .existing
+            .get(&(relation.schema.clone(), relation.identifier.clone()))
+            .copied()
     }
 
     fn hooks(&self, node: &Node, incremental: bool) -> Result<(Vec<Statement>, Vec<Statement>)> {
         let of = |purpose, hooks| -> Result<Vec<Statement>> {
             let rendered = compile::hooks(self.session(), node, hooks, incremental)?;
-            Ok(rendered.into_iter().map(|sql| Statement::new(purpose, sql)).collect())
+            Ok(rendered
+                .into_iter()
+                .map(|sql| Statement::new(purpose, sql))
+                .collect())
         };
-        Ok((of(Purpose::PreHook, &node.common.pre_hooks)?, of(Purpose::PostHook, &node.common.post_hooks)?))
+        Ok((
+            of(Purpose::PreHook, &node.common.pre_hooks)?,
+            of(Purpose::PostHook, &node.common.post_hooks)?,
+        ))
     }
 
     fn seed(&mut self, node: &Node) -> Result<Step> {
         let (Detail::Seed(config), Some(relation)) = (&node.detail, &node.relation) else {
             return Err(Error::at(ErrorKind::Seed, &node.place, "not a seed"));
         };
-        let text = self.seeds.get(node.place.file.as_str()).copied().unwrap_or_default();
+        let text = self
+            .seeds
+            .get(node.place.file.as_str())
+            .copied()
+            .unwrap_or_default();
         let data = seed::parse(&node.place.file, text, config.delimiter, &config.column_types)?;
         let fingerprint = self.fingerprints.of(node)?.to_string();
         let existing = self.existing(relation);
         let stored = self.inputs.fingerprints.get(&node.id);
-        let unchanged = existing == Some(RelationKind::Table) && stored == Some(&fingerprint) && !self.inputs.full_refresh;
+        let unchanged = existing == Some(RelationKind::Table)
+            && stored == Some(&fingerprint)
+            && !self.inputs.full_refresh;
         let (mut before, after) = self.hooks(node, false)?;
         before.extend(sql::seed(relation, &data.columns, existing));
         Ok(Step::Seed(SeedStep {
@@ -223,7 +247,9 @@ impl Planner<'_> {
     }
 
     fn model(&mut self, node: &Node, model: &ModelConfig) -> Result<Option<Step>> {
-        let Some(relation) = &node.relation else { return Ok(None) };
+        let Some(relation) = &node.relation else {
+            return Ok(None);
+        };
         let fingerprint = self.fingerprints.of(node)?;
         let existing = self.existing(relation);
         let (full_refresh, reason) = match model.materialization {
@@ -256,29 +282,49 @@ impl Planner<'_> {
     }
 
     /// Whether an incremental model is built from nothing, and why.
-    fn refresh(&mut self, node: &Node, existing: Option<RelationKind>, now: &Fingerprint) -> Result<(bool, String)> {
+    fn refresh(
+        &mut self,
+        node: &Node,
+        existing: Option<RelationKind>,
+        now: &Fingerprint,
+    ) -> Result<(bool, String)> {
         match existing {
             None => return Ok((true, "its table does not exist yet".to_owned())),
             Some(RelationKind::View) => return Ok((true, "a view stands in its place".to_owned())),
             Some(RelationKind::Table) => {}
         }
         match node.common.full_refresh {
-            Some(false) => return Ok((false, "new rows only: its config forbids a full refresh".to_owned())),
+            Some(false) => {
+                return Ok((
+                    false,
+                    "new rows only: its config forbids a full refresh".to_owned(),
+                ));
+            }
             Some(true) => return Ok((true, "its config asks for a full refresh".to_owned())),
             None if self.inputs.full_refresh => return Ok((true, "a full refresh was asked for".to_owned())),
             None => {}
         }
-        let Some(stored) = self.inputs.fingerprints.get(&node.id).and_then(|text| Fingerprint::parse(text)) else {
+        let Some(stored) = self
+            .inputs
+            .fingerprints
+            .get(&node.id)
+            .and_then(|text| Fingerprint::parse(text))
+        else {
             return Ok((true, "nothing is known about how its table was built".to_owned()));
         };
         if stored.own != now.own {
             return Ok((true, "its definition changed".to_owned()));
         }
-        if let Some(parent) = ancestors(self.graph, node).into_iter().find(|id| self.refreshed.contains(*id)) {
+        if let Some(parent) = ancestors(self.graph, node)
+            .into_iter()
+            .find(|id| self.refreshed.contains(*id))
+        {
             return Ok((true, format!("{parent} upstream is fully refreshed")));
         }
         if stored.whole != now.whole {
-            let changed = self.changed_ancestor(node)?.unwrap_or_else(|| "something".to_owned());
+            let changed = self
+                .changed_ancestor(node)?
+                .unwrap_or_else(|| "something".to_owned());
             return Ok((true, format!("{changed} upstream changed")));
         }
         Ok((false, "new rows only".to_owned()))
@@ -286,12 +332,18 @@ impl Planner<'_> {
 
     fn changed_ancestor(&mut self, node: &Node) -> Result<Option<String>> {
         for id in ancestors(self.graph, node) {
-            let Some(ancestor) = self.graph.nodes.get(id) else { continue };
+            let Some(ancestor) = self.graph.nodes.get(id) else {
+                continue;
+            };
             if ancestor.kind == NodeKind::Source {
                 continue;
             }
             let now = self.fingerprints.of(ancestor)?;
-            let stored = self.inputs.fingerprints.get(id).and_then(|text| Fingerprint::parse(text));
+            let stored = self
+                .inputs
+                .fingerprints
+                .get(id)
+                .and_then(|text| Fingerprint::parse(text));
             if stored.is_some_and(|stored| stored.own != now.own) {
                 return Ok(Some(id.to_owned()));
             }
@@ -301,8 +353,16 @@ impl Planner<'_> {
 
     fn test(&self, node: &Node, test: &TestConfig) -> Result<Step> {
         let query = compile::sql(self.graph, self.session(), node, false)?;
-        let limit = test.limit.map(|limit| format!("\nlimit {limit}")).unwrap_or_default();
-        let TestConfig { fail_calc, warn_if, error_if, .. } = test;
+        let limit = test
+            .limit
+            .map(|limit| format!("\nlimit {limit}"))
+            .unwrap_or_default();
+        let TestConfig {
+            fail_calc,
+            warn_if,
+            error_if,
+            ..
+        } = test;
         let count_sql = format!(
             "select\n  {fail_calc} as failures,\n  {fail_calc} {warn_if} as should_warn,\n  {fail_calc} {error_if} as should_error\nfrom (\n{query}{limit}\n) dbt_internal_test"
         );
@@ -327,8 +387,19 @@ fn ancestors<'g>(graph: &'g Graph, node: &'g Node) -> Vec<&'g str> {
     let mut edge: Vec<&str> = node.depends_on.iter().map(String::as_str).collect();
     while let Some(id) = edge.pop() {
         if found.insert(id) {
-            edge.extend(graph.nodes.get(id).into_iter().flat_map(|node| node.depends_on.iter().map(String::as_str)));
+            edge.extend(
+                graph
+                    .nodes
+                    .get(id)
+                    .into_iter()
+                    .flat_map(|node| node.depends_on.iter().map(String::as_str)),
+            );
         }
     }
-    graph.order.iter().map(String::as_str).filter(|id| found.contains(id)).collect()
+    graph
+        .order
+        .iter()
+        .map(String::as_str)
+        .filter(|id| found.contains(id))
+        .collect()
 }

@@ -41,20 +41,36 @@ impl Statement {
 
 pub(crate) fn view(relation: &Relation, sql: &str, existing: Option<RelationKind>) -> Vec<Statement> {
     let mut statements = drop_other(relation, existing, RelationKind::View);
-    statements.push(Statement::new(Purpose::Create, format!("create or replace view {relation} as (\n{sql}\n)")));
+    statements.push(Statement::new(
+        Purpose::Create,
+        format!("create or replace view {relation} as (\n{sql}\n)"),
+    ));
     statements
 }
 
 pub(crate) fn table(relation: &Relation, sql: &str, existing: Option<RelationKind>) -> Vec<Statement> {
     let mut statements = drop_other(relation, existing, RelationKind::Table);
-    statements.push(Statement::new(Purpose::Create, format!("create or replace table {relation} as (\n{sql}\n)")));
+    statements.push(Statement::new(
+        Purpose::Create,
+        format!("create or replace table {relation} as (\n{sql}\n)"),
+    ));
     statements
 }
 
-pub(crate) fn seed(relation: &Relation, columns: &[(String, String)], existing: Option<RelationKind>) -> Vec<Statement> {
+pub(crate) fn seed(
+    relation: &Relation,
+    columns: &[(String, String)],
+    existing: Option<RelationKind>,
+) -> Vec<Statement> {
     let mut statements = drop_other(relation, existing, RelationKind::Table);
-    let columns: Vec<String> = columns.iter().map(|(name, sql_type)| format!("{} {sql_type}", quote(name))).collect();
-    statements.push(Statement::new(Purpose::Create, format!("create or replace table {relation} ({})", columns.join(", "))));
+    let columns: Vec<String> = columns
+        .iter()
+        .map(|(name, sql_type)| format!("{} {sql_type}", quote(name)))
+        .collect();
+    statements.push(Statement::new(
+        Purpose::Create,
+        format!("create or replace table {relation} ({})", columns.join(", ")),
+    ));
     statements
 }
 
@@ -68,13 +84,19 @@ fn drop_other(relation: &Relation, existing: Option<RelationKind>, wanted: Relat
 }
 
 pub(crate) fn incremental(relation: &Relation, sql: &str, config: &ModelConfig) -> Vec<Statement> {
-    let staged = format!("\"temp\".\"main\".{}", quote(&format!("{}__dbt_tmp", relation.identifier)));
+    let staged = format!(
+        "\"temp\".\"main\".{}",
+        quote(&format!("{}__dbt_tmp", relation.identifier))
+    );
     let stage = format!("create or replace temp table {staged} as (\n{sql}\n)");
     let mut statements = vec![Statement::new(Purpose::Stage, stage)];
     let changes = match config.strategy {
         Strategy::Append => vec![insert(relation, &staged)],
         Strategy::Merge => vec![merge(relation, &staged, config)],
-        Strategy::DeleteInsert => delete(relation, &staged, config).into_iter().chain([insert(relation, &staged)]).collect(),
+        Strategy::DeleteInsert => delete(relation, &staged, config)
+            .into_iter()
+            .chain([insert(relation, &staged)])
+            .collect(),
     };
     statements.extend(changes.into_iter().map(|sql| Statement::new(Purpose::Merge, sql)));
     statements.push(Statement::new(Purpose::Drop, format!("drop table {staged}")));
@@ -86,8 +108,11 @@ fn insert(relation: &Relation, staged: &str) -> String {
 }
 
 fn merge(relation: &Relation, staged: &str, config: &ModelConfig) -> String {
-    let mut conditions: Vec<String> =
-        config.unique_key.iter().map(|key| format!("DBT_INTERNAL_SOURCE.{key} = DBT_INTERNAL_DEST.{key}")).collect();
+    let mut conditions: Vec<String> = config
+        .unique_key
+        .iter()
+        .map(|key| format!("DBT_INTERNAL_SOURCE.{key} = DBT_INTERNAL_DEST.{key}"))
+        .collect();
     if conditions.is_empty() {
         conditions.push("FALSE".to_owned());
     }
@@ -99,13 +124,19 @@ fn merge(relation: &Relation, staged: &str, config: &ModelConfig) -> String {
 }
 
 fn delete(relation: &Relation, staged: &str, config: &ModelConfig) -> Option<String> {
-    let predicates: String = config.predicates.iter().map(|predicate| format!("\nand {predicate}")).collect();
+    let predicates = [&[String::new()], config.predicates.as_slice()]
+        .concat()
+        .join("\nand ");
     match config.unique_key.as_slice() {
         [] => None,
-        [key] => Some(format!("delete from {relation}\nwhere ({key}) in (\nselect ({key}) from {staged}\n){predicates}")),
+        [key] => Some(format!(
+            "delete from {relation}\nwhere ({key}) in (\nselect ({key}) from {staged}\n){predicates}"
+        )),
         keys => {
-            let conditions: Vec<String> =
-                keys.iter().map(|key| format!("DBT_INCREMENTAL_SOURCE.{key} = DBT_INCREMENTAL_TARGET.{key}")).collect();
+            let conditions: Vec<String> = keys
+                .iter()
+                .map(|key| format!("DBT_INCREMENTAL_SOURCE.{key} = DBT_INCREMENTAL_TARGET.{key}"))
+                .collect();
             Some(format!(
                 "delete from {relation} as DBT_INCREMENTAL_TARGET\nusing {staged} as DBT_INCREMENTAL_SOURCE\nwhere ({}{predicates})",
                 conditions.join("\nand ")

@@ -38,9 +38,11 @@ impl Node {
             Yaml::Null => Json::Null,
             Yaml::Scalar(scalar) => scalar.clone(),
             Yaml::List(items) => items.iter().map(Node::to_json).collect(),
-            Yaml::Map(entries) => {
-                entries.iter().map(|entry| (entry.key.clone(), entry.value.to_json())).collect::<serde_json::Map<_, _>>().into()
-            }
+            Yaml::Map(entries) => entries
+                .iter()
+                .map(|entry| (entry.key.clone(), entry.value.to_json()))
+                .collect::<serde_json::Map<_, _>>()
+                .into(),
         }
     }
 }
@@ -48,7 +50,10 @@ impl Node {
 /// Parses one YAML document; an empty file is `Null`.
 pub(crate) fn parse(file: &str, text: &str) -> Result<Node> {
     let text = text.trim_start_matches('\u{feff}');
-    if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
+    if text
+        .lines()
+        .all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'))
+    {
         return Ok(Node::default());
     }
     let options = serde_saphyr::options! { with_snippet: false };
@@ -58,7 +63,11 @@ pub(crate) fn parse(file: &str, text: &str) -> Result<Node> {
             let line = error.location().map_or(0, |location| line_of(location.line()));
             let message = error.to_string();
             let message = message.lines().next().unwrap_or_default();
-            Err(Error::at(ErrorKind::Project, &Place::new(file, line), format!("not valid YAML: {message}")))
+            Err(Error::at(
+                ErrorKind::Project,
+                &Place::new(file, line),
+                format!("not valid YAML: {message}"),
+            ))
         }
     }
 }
@@ -71,7 +80,10 @@ struct Raw(Yaml);
 
 impl From<Spanned<Raw>> for Node {
     fn from(spanned: Spanned<Raw>) -> Node {
-        Node { line: line_of(spanned.referenced.line()), value: spanned.value.0 }
+        Node {
+            line: line_of(spanned.referenced.line()),
+            value: spanned.value.0,
+        }
     }
 }
 
@@ -129,7 +141,11 @@ impl<'de> Visitor<'de> for RawVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Yaml, A::Error> {
         let mut entries = Vec::new();
         while let Some((key, value)) = map.next_entry::<Spanned<String>, Spanned<Raw>>()? {
-            entries.push(Entry { line: line_of(key.referenced.line()), key: key.value, value: value.into() });
+            entries.push(Entry {
+                line: line_of(key.referenced.line()),
+                key: key.value,
+                value: value.into(),
+            });
         }
         Ok(Yaml::Map(entries))
     }
@@ -150,9 +166,21 @@ impl<'a> Fields<'a> {
         let entries = match &node.value {
             Yaml::Map(entries) => entries.iter().collect(),
             Yaml::Null => Vec::new(),
-            _ => return Err(Error::at(ErrorKind::Project, &Place::new(file, node.line), format!("{what} must be a mapping"))),
+            _ => {
+                return Err(Error::at(
+                    ErrorKind::Project,
+                    &Place::new(file, node.line),
+                    format!("{what} must be a mapping"),
+                ));
+            }
         };
-        Ok(Fields { file, what, line: node.line, entries, known: Vec::new() })
+        Ok(Fields {
+            file,
+            what,
+            line: node.line,
+            entries,
+            known: Vec::new(),
+        })
     }
 
     /// The value of `key`; a null counts as absent.
@@ -164,21 +192,31 @@ impl<'a> Fields<'a> {
     }
 
     pub(crate) fn text(&mut self, key: &'static str) -> Result<Option<String>> {
-        let Some(node) = self.take(key) else { return Ok(None) };
+        let Some(node) = self.take(key) else {
+            return Ok(None);
+        };
         text(self.file, key, node).map(Some)
     }
 
     pub(crate) fn required_text(&mut self, key: &'static str) -> Result<String> {
         let missing = format!("{} needs `{key}`", self.what);
         let place = self.place();
-        self.text(key)?.ok_or_else(|| Error::at(ErrorKind::Project, &place, missing))
+        self.text(key)?
+            .ok_or_else(|| Error::at(ErrorKind::Project, &place, missing))
     }
 
     pub(crate) fn list(&mut self, key: &'static str) -> Result<&'a [Node]> {
         match self.take(key) {
             None => Ok(&[]),
-            Some(Node { value: Yaml::List(items), .. }) => Ok(items),
-            Some(node) => Err(Error::at(ErrorKind::Project, &Place::new(self.file, node.line), format!("`{key}` must be a list"))),
+            Some(Node {
+                value: Yaml::List(items),
+                ..
+            }) => Ok(items),
+            Some(node) => Err(Error::at(
+                ErrorKind::Project,
+                &Place::new(self.file, node.line),
+                format!("`{key}` must be a list"),
+            )),
         }
     }
 
@@ -191,12 +229,26 @@ impl<'a> Fields<'a> {
 
     /// Refuses `key` with `reason` when it is there.
     pub(crate) fn refuse(&mut self, key: &'static str, reason: &str) -> Result<()> {
-        let line = self.entries.iter().find(|entry| entry.key == key).map_or(self.line, |entry| entry.line);
+        let line = self
+            .entries
+            .iter()
+            .find(|entry| entry.key == key)
+            .map_or(self.line, |entry| entry.line);
         match self.take(key) {
             None => Ok(()),
-            Some(Node { value: Yaml::List(items), .. }) if items.is_empty() => Ok(()),
-            Some(Node { value: Yaml::Map(items), .. }) if items.is_empty() => Ok(()),
-            Some(_) => Err(Error::at(ErrorKind::Unsupported, &Place::new(self.file, line), format!("`{key}` {reason}"))),
+            Some(Node {
+                value: Yaml::List(items),
+                ..
+            }) if items.is_empty() => Ok(()),
+            Some(Node {
+                value: Yaml::Map(items),
+                ..
+            }) if items.is_empty() => Ok(()),
+            Some(_) => Err(Error::at(
+                ErrorKind::Unsupported,
+                &Place::new(self.file, line),
+                format!("`{key}` {reason}"),
+            )),
         }
     }
 
@@ -209,10 +261,17 @@ impl<'a> Fields<'a> {
     }
 
     pub(crate) fn finish(mut self) -> Result<()> {
-        let Some(entry) = self.entries.first() else { return Ok(()) };
+        let Some(entry) = self.entries.first() else {
+            return Ok(());
+        };
         self.known.sort_unstable();
         let place = Place::new(self.file, entry.line);
-        let message = format!("unknown key `{}` in {}; known are {}", entry.key, self.what, self.known.join(", "));
+        let message = format!(
+            "unknown key `{}` in {}; known are {}",
+            entry.key,
+            self.what,
+            self.known.join(", ")
+        );
         Err(Error::at(ErrorKind::Project, &place, message))
     }
 }
@@ -222,7 +281,11 @@ pub(crate) fn text(file: &str, key: &str, node: &Node) -> Result<String> {
     match &node.value {
         Yaml::Scalar(Json::String(text)) => Ok(text.clone()),
         Yaml::Scalar(scalar) => Ok(scalar.to_string()),
-        _ => Err(Error::at(ErrorKind::Project, &Place::new(file, node.line), format!("`{key}` must be text"))),
+        _ => Err(Error::at(
+            ErrorKind::Project,
+            &Place::new(file, node.line),
+            format!("`{key}` must be text"),
+        )),
     }
 }
 

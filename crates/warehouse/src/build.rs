@@ -98,11 +98,16 @@ impl Warehouse {
             .during(ErrorKind::Model, what)?;
         let rows = statement
             .query_map([DATABASE], |row| {
-                let kind = if row.get(2)? { RelationKind::View } else { RelationKind::Table };
+                let kind = if row.get(2)? {
+                    RelationKind::View
+                } else {
+                    RelationKind::Table
+                };
                 Ok(((row.get(0)?, row.get(1)?), kind))
             })
             .during(ErrorKind::Model, what)?;
-        rows.collect::<std::result::Result<_, _>>().during(ErrorKind::Model, what)
+        rows.collect::<std::result::Result<_, _>>()
+            .during(ErrorKind::Model, what)
     }
 
     /// What the last published build was made from; empty when there is none.
@@ -119,7 +124,9 @@ impl Warehouse {
         let rows = statement
             .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
             .during(ErrorKind::Model, what)?;
-        let fingerprints = rows.collect::<std::result::Result<_, _>>().during(ErrorKind::Model, what)?;
+        let fingerprints = rows
+            .collect::<std::result::Result<_, _>>()
+            .during(ErrorKind::Model, what)?;
         let mut statement = self
             .connection
             .prepare(
@@ -127,7 +134,10 @@ impl Warehouse {
             )
             .during(ErrorKind::Model, what)?;
         let mut rows = statement.query([]).during(ErrorKind::Model, what)?;
-        let mut published = Published { fingerprints, ..Published::default() };
+        let mut published = Published {
+            fingerprints,
+            ..Published::default()
+        };
         if let Some(row) = rows.next().during(ErrorKind::Model, what)? {
             let column = |index| row.get::<_, i64>(index).during(ErrorKind::Model, what);
             published.load_sequence = Some(column(0)?);
@@ -140,11 +150,16 @@ impl Warehouse {
 
     /// The last load into `raw`; 0 before the first.
     pub fn load_sequence(&self) -> Result<i64> {
-        if !self.relations()?.contains_key(&("raw".to_owned(), "loads".to_owned())) {
+        if !self
+            .relations()?
+            .contains_key(&("raw".to_owned(), "loads".to_owned()))
+        {
             return Ok(0);
         }
         self.connection
-            .query_row("select coalesce(max(_load_seq), 0) from raw.loads", [], |row| row.get(0))
+            .query_row("select coalesce(max(_load_seq), 0) from raw.loads", [], |row| {
+                row.get(0)
+            })
             .during(ErrorKind::Model, "cannot tell the last load")
     }
 
@@ -152,7 +167,10 @@ impl Warehouse {
         let mut report = BuildReport::default();
         for schema in &plan.schemas {
             let schema = schema.replace('"', "\"\"");
-            self.execute(&format!("create schema if not exists \"{schema}\""), "cannot create a schema")?;
+            self.execute(
+                &format!("create schema if not exists \"{schema}\""),
+                "cannot create a schema",
+            )?;
         }
         let began = Instant::now();
         let mut tests = Vec::new();
@@ -173,7 +191,11 @@ impl Warehouse {
                     self.build_seed(seed)?
                 }
             };
-            report.models.push(ModelResult { node: step.node().to_owned(), reason, time: began.elapsed() });
+            report.models.push(ModelResult {
+                node: step.node().to_owned(),
+                reason,
+                time: began.elapsed(),
+            });
         }
         report.models_time = began.elapsed();
         let began = Instant::now();
@@ -199,21 +221,42 @@ impl Warehouse {
         }
         self.run_statements(&seed.node, &seed.before)?;
         let what = format!("{} failed", seed.node);
-        let texts: Vec<_> = seed.columns.iter().map(|(name, _)| format!("{} varchar", identifier(name))).collect();
-        self.execute(&format!("create or replace temp table seed_texts ({})", texts.join(", ")), &what)?;
-        let fields: Vec<_> = seed.columns.iter().map(|(name, _)| Field::new(name, DataType::Utf8, true)).collect();
+        let texts: Vec<_> = seed
+            .columns
+            .iter()
+            .map(|(name, _)| format!("{} varchar", identifier(name)))
+            .collect();
+        self.execute(
+            &format!("create or replace temp table seed_texts ({})", texts.join(", ")),
+            &what,
+        )?;
+        let fields: Vec<_> = seed
+            .columns
+            .iter()
+            .map(|(name, _)| Field::new(name, DataType::Utf8, true))
+            .collect();
         let columns = (0..seed.columns.len())
             .map(|column| {
                 let cells = seed.rows.iter().map(|row| row.get(column).cloned().flatten());
                 Arc::new(cells.collect::<StringArray>()) as ArrayRef
             })
             .collect();
-        self.append("seed_texts", "temp", &batch_of(Arc::new(Schema::new(fields)), columns)?)?;
-        let casts: Vec<_> =
-            seed.columns.iter().map(|(name, kind)| format!("cast({} as {kind})", identifier(name))).collect();
+        self.append(
+            "seed_texts",
+            "temp",
+            &batch_of(Arc::new(Schema::new(fields)), columns)?,
+        )?;
+        let casts: Vec<_> = seed
+            .columns
+            .iter()
+            .map(|(name, kind)| format!("cast({} as {kind})", identifier(name)))
+            .collect();
         let relation = &seed.relation;
         self.execute(
-            &format!("insert into {relation} select {} from temp.seed_texts; drop table temp.seed_texts", casts.join(", ")),
+            &format!(
+                "insert into {relation} select {} from temp.seed_texts; drop table temp.seed_texts",
+                casts.join(", ")
+            ),
             &what,
         )?;
         self.run_statements(&seed.node, &seed.after)?;
@@ -222,17 +265,29 @@ impl Warehouse {
 
     /// One scan per relation answers most tests; only where it found something does the test's own query count.
     fn run_tests(&self, tests: &[&TestStep]) -> Result<Vec<TestResult>> {
-        let by_node: BTreeMap<&str, &TestStep> = tests.iter().map(|test| (test.node.as_str(), *test)).collect();
+        let by_node: BTreeMap<&str, &TestStep> =
+            tests.iter().map(|test| (test.node.as_str(), *test)).collect();
         let mut results = Vec::with_capacity(tests.len());
         for query in fuse(tests.iter().copied()) {
             let what = || format!("the tests {} failed to run", query.tests.join(", "));
-            let found = self.numbers(&query.sql, query.tests.len()).map_err(|error| error.while_doing(&what()))?;
+            let found = self
+                .numbers(&query.sql, query.tests.len())
+                .map_err(|error| error.while_doing(&what()))?;
             for (node, findings) in query.tests.iter().zip(found) {
                 let test = by_node
                     .get(node.as_str())
                     .ok_or_else(|| Error::new(ErrorKind::Model, format!("{node} is in no plan")))?;
-                let (failures, verdict) = if findings == 0 { (0, Verdict::Pass) } else { self.count_failures(test)? };
-                results.push(TestResult { node: node.clone(), name: test.name.clone(), verdict, failures });
+                let (failures, verdict) = if findings == 0 {
+                    (0, Verdict::Pass)
+                } else {
+                    self.count_failures(test)?
+                };
+                results.push(TestResult {
+                    node: node.clone(),
+                    name: test.name.clone(),
+                    verdict,
+                    failures,
+                });
             }
         }
         Ok(results)
@@ -248,17 +303,28 @@ impl Warehouse {
         )?;
         match counts[..] {
             [failures, warn, error] => Ok((failures, test.verdict(warn != 0, error != 0))),
-            _ => Err(Error::new(ErrorKind::Model, format!("{} gave no counts", test.node))),
+            _ => Err(Error::new(
+                ErrorKind::Model,
+                format!("{} gave no counts", test.node),
+            )),
         }
     }
 
     /// The first row of a query whose columns are numbers.
     fn numbers(&self, sql: &str, columns: usize) -> Result<Vec<i64>> {
-        let casts: Vec<_> = (0..columns).map(|column| format!("coalesce(cast(c{column} as bigint), 0)")).collect();
+        let casts: Vec<_> = (0..columns)
+            .map(|column| format!("coalesce(cast(c{column} as bigint), 0)"))
+            .collect();
         let names: Vec<_> = (0..columns).map(|column| format!("c{column}")).collect();
-        let sql = format!("select {} from ({sql}) as counts({})", casts.join(", "), names.join(", "));
+        let sql = format!(
+            "select {} from ({sql}) as counts({})",
+            casts.join(", "),
+            names.join(", ")
+        );
         self.connection
-            .query_row(&sql, [], |row| (0..columns).map(|column| row.get(column)).collect())
+            .query_row(&sql, [], |row| {
+                (0..columns).map(|column| row.get(column)).collect()
+            })
             .during(ErrorKind::Model, "a test failed to run")
     }
 
@@ -285,7 +351,10 @@ impl Warehouse {
         };
         for (node, fingerprint) in plan.steps.iter().filter_map(fingerprint) {
             self.connection
-                .execute("insert or replace into quality.model_state values (?, ?, now())", [node, fingerprint])
+                .execute(
+                    "insert or replace into quality.model_state values (?, ?, now())",
+                    [node, fingerprint],
+                )
                 .during(ErrorKind::Model, what)?;
         }
         if !report.tests.is_empty() {

@@ -1,17 +1,17 @@
 //! TABLES → MODELS → CHECKS: the only crate that knows DuckDB.
 //!
-//! [`Warehouse::load`] takes lake rows into `raw`, [`Warehouse::build`] runs a build plan in one transaction whose
+//! [`Warehouse::begin_load`] takes lake rows into `raw`, [`Warehouse::build`] runs a build plan in one transaction whose
 //! commit publishes it, [`Warehouse::query`] answers questions. All calls block.
 
+mod build;
 mod error;
 mod load;
-mod build;
 mod open;
 mod query;
 
 pub use build::{BuildReport, ModelResult, Published, TestResult};
 pub use error::{Error, ErrorKind, Result};
-pub use load::{LakeMark, LoadStats};
+pub use load::{LakeMark, Load, LoadStats};
 pub use open::{Access, DATABASE, Settings, Warehouse};
 pub use query::QueryResult;
 

@@ -82,12 +82,12 @@ impl Warehouse {
         }))
     }
 
-    /// Forgets everything in `raw`, for a lake that was replaced by another one.
+    /// Forgets everything in `raw`, for a lake that was replaced by another one; the next build starts from nothing.
     pub fn clear_raw(&self) -> Result<()> {
         self.connection
             .execute_batch(
-                "drop table if exists raw.conversations; drop table if exists raw.sightings;
-                 drop table if exists raw.loads;",
+                "begin transaction; drop table if exists raw.conversations; drop table if exists raw.sightings;
+                 drop table if exists raw.loads; drop table if exists quality.model_state; commit;",
             )
             .during(ErrorKind::Load, "cannot clear the raw tables")
     }
@@ -114,32 +114,20 @@ impl Warehouse {
             .during(ErrorKind::Load, "cannot create the raw tables")
     }
 
-    /// Takes the rows of one lake snapshot into `raw`, in one transaction with their mark.
-    ///
-    /// Per `_id` the row with the greater (`_cluster_ts`, `_seq`) wins; among equals the content stays and the smaller
-    /// (`source_file`, `source_offset`) becomes its provenance.
-    ///
-    /// # Errors
-    /// `Load` when a batch lacks a column or DuckDB refuses the rows; nothing of the load remains then.
-    pub fn load(&self, batches: &[RecordBatch], mark: &LakeMark) -> Result<LoadStats> {
+    /// Begins to take one lake snapshot into `raw`: one transaction, however many batches it has.
+    pub fn begin_load(&self, mark: LakeMark) -> Result<Load<'_>> {
         self.connection
             .execute_batch("begin transaction")
             .during(ErrorKind::Load, "cannot begin a load")?;
-        let loaded = self.load_in_transaction(batches, mark).and_then(|stats| {
-            self.connection
-                .execute_batch("commit")
-                .during(ErrorKind::Load, "cannot commit a load")?;
-            Ok(stats)
-        });
-        if loaded.is_err() {
-            // The first error is the one to report; a rollback that fails too adds nothing.
-            let _ = self.connection.execute_batch("rollback");
-        }
-        loaded
-    }
-
-    fn load_in_transaction(&self, batches: &[RecordBatch], mark: &LakeMark) -> Result<LoadStats> {
-        let sequence: i64 = self
+        // From here on dropping the load rolls it back.
+        let mut load = Load {
+            warehouse: self,
+            mark,
+            sequence: 0,
+            stats: LoadStats::default(),
+            open: true,
+        };
+        load.sequence = self
             .connection
             .query_row(
                 "select coalesce(max(_load_seq), 0) + 1 from raw.loads",
@@ -147,6 +135,10 @@ impl Warehouse {
                 |row| row.get(0),
             )
             .during(ErrorKind::Load, "cannot number the load")?;
+        Ok(load)
+    }
+
+    fn take(&self, batches: &[RecordBatch], sequence: i64) -> Result<LoadStats> {
         let winners = winning_rows(batches)?;
         let known = self.known_ids(batches)?;
         let mut stats = LoadStats::default();
@@ -170,7 +162,6 @@ impl Warehouse {
         self.append_sightings(batches, stats.unchanged > 0, sequence)?;
         stats.updated = self.merge_known(&known_batches)?;
         stats.unchanged -= stats.updated;
-        self.write_mark(sequence, mark, stats)?;
         Ok(stats)
     }
 
@@ -310,6 +301,49 @@ impl Warehouse {
             .append_record_batch(batch.clone())
             .during(ErrorKind::Load, what())?;
         appender.flush().during(ErrorKind::Load, what())
+    }
+}
+
+/// A load under way. Dropped without [`commit`](Load::commit), it leaves no trace.
+pub struct Load<'w> {
+    warehouse: &'w Warehouse,
+    mark: LakeMark,
+    sequence: i64,
+    stats: LoadStats,
+    open: bool,
+}
+
+impl Load<'_> {
+    /// Takes some of the snapshot's rows.
+    ///
+    /// Per `_id` the row with the greater (`_cluster_ts`, `_seq`) wins; among equals the content stays and the smaller
+    /// (`source_file`, `source_offset`) becomes its provenance.
+    ///
+    /// # Errors
+    /// `Load` when a batch lacks a column or DuckDB refuses the rows.
+    pub fn push(&mut self, batches: &[RecordBatch]) -> Result<()> {
+        self.stats += self.warehouse.take(batches, self.sequence)?;
+        Ok(())
+    }
+
+    /// Makes the load part of `raw`, its mark with it.
+    pub fn commit(mut self) -> Result<LoadStats> {
+        self.warehouse.write_mark(self.sequence, &self.mark, self.stats)?;
+        self.warehouse
+            .connection
+            .execute_batch("commit")
+            .during(ErrorKind::Load, "cannot commit a load")?;
+        self.open = false;
+        Ok(self.stats)
+    }
+}
+
+impl Drop for Load<'_> {
+    fn drop(&mut self) {
+        if self.open {
+            // Whatever ended the load early is what gets reported; a rollback that fails too adds nothing.
+            let _ = self.warehouse.connection.execute_batch("rollback");
+        }
     }
 }
 

@@ -89,7 +89,9 @@ fn check(loads: &[(&[Row], LoadStats)], conversations: &[&str], sightings: &[&st
     for (index, (rows, expected)) in loads.iter().enumerate() {
         let half = rows.len() / 2;
         let batches = [batch(&rows[..half]), batch(&rows[half..])];
-        let loaded = warehouse.load(&batches, &mark(index as i64 + 1)).unwrap();
+        let mut load = warehouse.begin_load(mark(index as i64 + 1)).unwrap();
+        load.push(&batches).unwrap();
+        let loaded = load.commit().unwrap();
         assert_eq!(loaded, *expected, "load {index}");
     }
     let rows =
@@ -166,6 +168,27 @@ fn loading_a_snapshot_again_changes_nothing() {
         &["a f 0 y", "b f 5 y"],
         &["a f 0", "a f 9", "b f 5"],
     );
+}
+
+#[test]
+fn a_load_in_parts_is_one_load_and_an_abandoned_one_is_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let warehouse = Warehouse::open(&settings(&folder), Access::ReadWrite).unwrap();
+    warehouse.prepare_raw(&schema()).unwrap();
+    let (first, second) = (
+        batch(&[("a", "f", 5, None, "y")]),
+        batch(&[("a", "f", 1, None, "y"), ("b", "f", 9, None, "z")]),
+    );
+    let mut load = warehouse.begin_load(mark(1)).unwrap();
+    load.push(std::slice::from_ref(&first)).unwrap();
+    drop(load);
+    assert_eq!(warehouse.loaded_mark().unwrap(), None);
+    let mut load = warehouse.begin_load(mark(1)).unwrap();
+    load.push(&[first]).unwrap();
+    load.push(&[second]).unwrap();
+    assert_eq!(load.commit().unwrap(), stats(2, 1, 0));
+    let rows = "select concat_ws(' ', _id, source_offset, _load_seq) from raw.conversations order by 1";
+    assert_eq!(dump(&warehouse, rows), ["a 1 1", "b 9 1"]);
 }
 
 #[test]

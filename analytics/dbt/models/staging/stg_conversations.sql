@@ -169,7 +169,7 @@ select
     {{ sane_tokens('said.usage.cache_read_input_tokens') }} as cache_read_tokens,
     case type
         when 'message' then text
-        when 'tool_result' then left(block.content, 2000)
+        when 'tool_result' then left(block.content, 500)
         when 'summary' then coalesce(summary, text)
         when 'system' then content
     end as content,

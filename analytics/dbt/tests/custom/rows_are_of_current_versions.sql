@@ -1,5 +1,9 @@
 -- What an incremental build keeps was computed with its session's last change.
-{% for model in ['stg_line_copies', 'stg_messages', 'stg_tool_calls', 'int_messages_enriched', 'int_tool_usage', 'int_sessions_computed', 'fct_messages', 'fct_tool_calls', 'fct_file_operations'] %}
+{% for model in [
+    'stg_line_copies', 'stg_messages', 'stg_tool_calls',
+    'int_messages_enriched', 'int_tool_usage', 'int_sessions_computed',
+    'fct_messages', 'fct_tool_calls', 'fct_file_operations'
+] %}
 {%- if not loop.first %}
 union all
 {% endif -%}

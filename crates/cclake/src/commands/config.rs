@@ -14,12 +14,19 @@ pub(crate) fn config(settings: &Settings, printer: &Printer) -> anyhow::Result<E
         let values: serde_json::Map<_, _> = report
             .iter()
             .map(|(setting, value, origin)| {
-                (setting.name.to_owned(), json!({ "value": value, "origin": origin.to_string() }))
+                (
+                    setting.name.to_owned(),
+                    json!({ "value": value, "origin": origin.to_string() }),
+                )
             })
             .collect();
         printer.json(&values)?;
     } else {
-        let width = report.iter().map(|(setting, ..)| setting.name.len()).max().unwrap_or(0);
+        let width = report
+            .iter()
+            .map(|(setting, ..)| setting.name.len())
+            .max()
+            .unwrap_or(0);
         let text: String = report
             .iter()
             .map(|(setting, value, origin)| format!("{:width$}  {value}  ({origin})\n", setting.name))

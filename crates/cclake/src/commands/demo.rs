@@ -15,7 +15,10 @@ pub(crate) fn demo(args: &DemoArgs, printer: &Printer) -> anyhow::Result<ExitSta
         days: args.days,
         sessions: args.sessions.into(),
         seed: args.seed,
-        until: args.until.parse().with_context(|| format!("--until {} is no date like 2026-09-30", args.until))?,
+        until: args
+            .until
+            .parse()
+            .with_context(|| format!("--until {} is no date like 2026-09-30", args.until))?,
     };
     let progress = Progress::new(printer);
     progress.begin("demo", u64::from(args.sessions));

@@ -9,7 +9,11 @@ use crate::printer::Printer;
 use crate::settings::Settings;
 
 /// Lists the dead letters, or shows one with its bytes.
-pub(crate) fn dlq(settings: &Settings, command: &DlqCommand, printer: &Printer) -> anyhow::Result<ExitStatus> {
+pub(crate) fn dlq(
+    settings: &Settings,
+    command: &DlqCommand,
+    printer: &Printer,
+) -> anyhow::Result<ExitStatus> {
     match command {
         DlqCommand::List => list(settings, printer)?,
         DlqCommand::Show { id } => show(settings, id, printer)?,
@@ -28,7 +32,10 @@ fn list(settings: &Settings, printer: &Printer) -> anyhow::Result<()> {
     let lines: String = letters
         .iter()
         .map(|letter| {
-            format!("{}  {}  {}:{}  {}\n", letter.id, letter.at, letter.file, letter.offset, letter.reason)
+            format!(
+                "{}  {}  {}:{}  {}\n",
+                letter.id, letter.at, letter.file, letter.offset, letter.reason
+            )
         })
         .collect();
     printer.result(&lines);

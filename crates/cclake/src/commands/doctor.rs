@@ -30,7 +30,11 @@ struct Check {
 
 impl Check {
     fn new(name: &'static str, health: Health, message: impl Into<String>) -> Self {
-        Self { name, health, message: message.into() }
+        Self {
+            name,
+            health,
+            message: message.into(),
+        }
     }
 }
 
@@ -42,7 +46,11 @@ pub(crate) fn doctor(settings: &Settings, printer: &Printer) -> anyhow::Result<E
     match DataDir::own(settings, Ownership::Exclusive) {
         Err(error) => checks.push(Check::new("data", Health::Broken, format!("{error:#}"))),
         Ok(_data) => {
-            checks.push(Check::new("data", Health::Ok, format!("{} is writable", settings.data_dir.display())));
+            checks.push(Check::new(
+                "data",
+                Health::Ok,
+                format!("{} is writable", settings.data_dir.display()),
+            ));
             checks.push(lake(settings));
             checks.push(warehouse(settings));
             checks.push(dead_letters(settings));
@@ -62,22 +70,34 @@ pub(crate) fn doctor(settings: &Settings, printer: &Printer) -> anyhow::Result<E
         printer.result(&checks.iter().map(line).collect::<String>());
     }
     let broken = checks.iter().any(|check| check.health == Health::Broken);
-    Ok(if broken { ExitStatus::Failure } else { ExitStatus::Success })
+    Ok(if broken {
+        ExitStatus::Failure
+    } else {
+        ExitStatus::Success
+    })
 }
 
 fn source(path: &Path) -> Check {
     match cclake_extract::discover(&[path.to_owned()]) {
         Err(error) => Check::new("source", Health::Broken, format!("{error}")),
-        Ok(found) if found.files.is_empty() => {
-            Check::new("source", Health::Warning, format!("{} holds no *.jsonl files", path.display()))
-        }
-        Ok(found) if !found.warnings.is_empty() => {
-            Check::new("source", Health::Warning, format!("{}: {}", path.display(), found.warnings.join("; ")))
-        }
+        Ok(found) if found.files.is_empty() => Check::new(
+            "source",
+            Health::Warning,
+            format!("{} holds no *.jsonl files", path.display()),
+        ),
+        Ok(found) if !found.warnings.is_empty() => Check::new(
+            "source",
+            Health::Warning,
+            format!("{}: {}", path.display(), found.warnings.join("; ")),
+        ),
         Ok(found) => {
             let bytes: u64 = found.files.iter().map(|file| file.size).sum();
             let count = found.files.len();
-            Check::new("source", Health::Ok, format!("{}: {count} files, {} MB", path.display(), bytes / 1_000_000))
+            Check::new(
+                "source",
+                Health::Ok,
+                format!("{}: {count} files, {} MB", path.display(), bytes / 1_000_000),
+            )
         }
     }
 }
@@ -88,7 +108,12 @@ fn retention(settings: &Settings) -> Check {
         .paths
         .iter()
         .filter_map(|path| std::fs::read_to_string(path.parent()?.join("settings.json")).ok())
-        .filter_map(|text| serde_json::from_str::<serde_json::Value>(&text).ok()?.get("cleanupPeriodDays")?.as_u64())
+        .filter_map(|text| {
+            serde_json::from_str::<serde_json::Value>(&text)
+                .ok()?
+                .get("cleanupPeriodDays")?
+                .as_u64()
+        })
         .min()
         .unwrap_or(30);
     let message = format!("Claude Code deletes its logs after {days} days: run cclake more often than that");
@@ -119,7 +144,11 @@ fn warehouse(settings: &Settings) -> Check {
     });
     match opened {
         Err(error) => Check::new("warehouse", Health::Broken, format!("{error:#}")),
-        Ok(()) => Check::new("warehouse", Health::Ok, format!("DuckDB file {}", settings.duckdb_path.display())),
+        Ok(()) => Check::new(
+            "warehouse",
+            Health::Ok,
+            format!("DuckDB file {}", settings.duckdb_path.display()),
+        ),
     }
 }
 

@@ -1,16 +1,16 @@
 //! One command, one file, one function: resolved settings and a printer in, an exit status out.
 
-mod run;
+mod completions;
+mod config;
+mod demo;
+mod dlq;
+mod doctor;
 mod extract;
 mod load;
-mod transform;
-mod test;
 mod query;
-mod dlq;
-mod demo;
-mod config;
-mod doctor;
-mod completions;
+mod run;
+mod test;
+mod transform;
 
 use crate::ExitStatus;
 use crate::cli::{Cli, Command, Global, SourceArgs};

@@ -18,13 +18,20 @@ use crate::stages::open_warehouse;
 /// Runs one read-only query and prints its rows.
 pub(crate) fn query(settings: &Settings, args: &QueryArgs, printer: &Printer) -> anyhow::Result<ExitStatus> {
     if !has_warehouse(settings) {
-        bail!("there is no warehouse at {} yet: run `cclake run` first", settings.duckdb_path.display());
+        bail!(
+            "there is no warehouse at {} yet: run `cclake run` first",
+            settings.duckdb_path.display()
+        );
     }
     let sql = sql_text(&args.sql)?;
     let _data = DataDir::own(settings, Ownership::Shared)?;
     let warehouse = open_warehouse(settings, Access::ReadOnly)?;
     let result = warehouse.query(&sql)?;
-    let format = if printer.is_json() { Format::Json } else { args.format };
+    let format = if printer.is_json() {
+        Format::Json
+    } else {
+        args.format
+    };
     let text = match format {
         Format::Table => table(&result)?,
         Format::Json => json(&result)?,
@@ -39,7 +46,9 @@ fn sql_text(argument: &str) -> anyhow::Result<String> {
         return Ok(argument.to_owned());
     }
     let mut sql = String::new();
-    std::io::stdin().read_to_string(&mut sql).context("cannot read the SQL from standard input")?;
+    std::io::stdin()
+        .read_to_string(&mut sql)
+        .context("cannot read the SQL from standard input")?;
     Ok(sql)
 }
 
@@ -61,7 +70,10 @@ pub(crate) fn table(result: &QueryResult) -> anyhow::Result<String> {
             }
         }
     }
-    Ok(table.lines().map(|line| format!("{}\n", line.trim_end())).collect())
+    Ok(table
+        .lines()
+        .map(|line| format!("{}\n", line.trim_end()))
+        .collect())
 }
 
 fn cells(batch: &RecordBatch) -> anyhow::Result<Vec<Vec<String>>> {
@@ -72,7 +84,12 @@ fn cells(batch: &RecordBatch) -> anyhow::Result<Vec<Vec<String>>> {
         .map(|column| ArrayFormatter::try_new(column.as_ref(), &options))
         .collect::<Result<Vec<_>, _>>()?;
     (0..batch.num_rows())
-        .map(|row| columns.iter().map(|column| Ok(column.value(row).try_to_string()?)).collect())
+        .map(|row| {
+            columns
+                .iter()
+                .map(|column| Ok(column.value(row).try_to_string()?))
+                .collect()
+        })
         .collect()
 }
 

@@ -26,7 +26,11 @@ pub(crate) fn run(settings: &Settings, args: &RunArgs, printer: &Printer) -> any
     let ingested = ingest(settings, &data, &run, &mut lake, Some(&warehouse), &progress)?;
     summary::warn(&ingested.warnings, printer);
 
-    let scope = BuildScope { full_refresh: args.full_refresh, skip_if_current: true, ..BuildScope::default() };
+    let scope = BuildScope {
+        full_refresh: args.full_refresh,
+        skip_if_current: true,
+        ..BuildScope::default()
+    };
     let built = build(settings, &run, &warehouse, &scope, &progress)?;
     let summary = Summary {
         stages: summary::stages(&ingested, built.models_time, built.tests_time),
@@ -40,7 +44,11 @@ pub(crate) fn run(settings: &Settings, args: &RunArgs, printer: &Printer) -> any
     } else {
         printer.report(&summary::render(&summary, &next_steps(settings)));
     }
-    Ok(if built.failed { ExitStatus::DataFailed } else { ExitStatus::Success })
+    Ok(if built.failed {
+        ExitStatus::DataFailed
+    } else {
+        ExitStatus::Success
+    })
 }
 
 /// The figures of gold; a project of the user's own may lack the tables they are asked of.
@@ -57,13 +65,23 @@ fn facts(warehouse: &Warehouse, printer: &Printer) -> Option<summary::Facts> {
 /// What to try next: three questions that run as they stand, and the line that keeps history.
 fn next_steps(settings: &Settings) -> Vec<String> {
     let program = std::env::current_exe().map_or_else(|_| "cclake".to_owned(), |path| shown(&path));
-    let program = if on_path(&program) { "cclake".to_owned() } else { program };
+    let program = if on_path(&program) {
+        "cclake".to_owned()
+    } else {
+        program
+    };
     let flags = flags(settings);
     let query = |sql: &str| format!("{program} query{flags} \"{sql}\"");
     vec![
-        query("select project_name, total_sessions, total_messages, last_active from dim_projects order by total_messages desc"),
-        query("select t.tool_name, t.tool_category, count(*) as calls, count(*) filter (where not c.is_success) as failed from fct_tool_calls c join dim_tools t using (tool_key) group by all order by calls desc limit 20"),
-        query("select date, human_messages, assistant_messages, token_count from agg_daily_summary order by date desc limit 30"),
+        query(
+            "select project_name, total_sessions, total_messages, last_active from dim_projects order by total_messages desc",
+        ),
+        query(
+            "select t.tool_name, t.tool_category, count(*) as calls, count(*) filter (where not c.is_success) as failed from fct_tool_calls c join dim_tools t using (tool_key) group by all order by calls desc limit 20",
+        ),
+        query(
+            "select date, human_messages, assistant_messages, token_count from agg_daily_summary order by date desc limit 30",
+        ),
         String::new(),
         "Claude Code deletes its logs after 30 days. To keep them, every hour (crontab -e):".to_owned(),
         format!("0 * * * * {program} run --quiet{flags}{}", paths(settings)),
@@ -71,13 +89,18 @@ fn next_steps(settings: &Settings) -> Vec<String> {
 }
 
 fn flags(settings: &Settings) -> String {
-    flag_given(settings, "data_dir").map_or_else(String::new, |value| format!(" --data-dir {}", quoted(value)))
+    flag_given(settings, "data_dir")
+        .map_or_else(String::new, |value| format!(" --data-dir {}", quoted(value)))
 }
 
 fn paths(settings: &Settings) -> String {
     match flag_given(settings, "paths") {
         None => String::new(),
-        Some(_) => settings.paths.iter().map(|path| format!(" --path {}", quoted(&shown(path)))).collect(),
+        Some(_) => settings
+            .paths
+            .iter()
+            .map(|path| format!(" --path {}", quoted(&shown(path))))
+            .collect(),
     }
 }
 
@@ -91,7 +114,11 @@ fn flag_given<'a>(settings: &'a Settings, name: &str) -> Option<&'a str> {
 
 fn quoted(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@".contains(c);
-    if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
+    if text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
 }
 
 fn shown(path: &Path) -> String {
@@ -100,5 +127,6 @@ fn shown(path: &Path) -> String {
 
 fn on_path(program: &str) -> bool {
     let folder = Path::new(program).parent();
-    std::env::var_os("PATH").is_some_and(|path| std::env::split_paths(&path).any(|entry| Some(entry.as_path()) == folder))
+    std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|entry| Some(entry.as_path()) == folder))
 }

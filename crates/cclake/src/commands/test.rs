@@ -13,8 +13,22 @@ use crate::stages::{BuildScope, Run, build};
 /// Runs the selected tests.
 pub(crate) fn test(settings: &Settings, args: SelectArgs, printer: &Printer) -> anyhow::Result<ExitStatus> {
     let (_data, warehouse) = open(settings)?;
-    let scope = BuildScope { selection: selection(&args), what: What::Tests, ..BuildScope::default() };
-    let built = build(settings, &Run::begin(), &warehouse, &scope, &Progress::new(printer))?;
+    let scope = BuildScope {
+        selection: selection(&args),
+        what: What::Tests,
+        ..BuildScope::default()
+    };
+    let built = build(
+        settings,
+        &Run::begin(),
+        &warehouse,
+        &scope,
+        &Progress::new(printer),
+    )?;
     report(&built, printer)?;
-    Ok(if built.failed { ExitStatus::DataFailed } else { ExitStatus::Success })
+    Ok(if built.failed {
+        ExitStatus::DataFailed
+    } else {
+        ExitStatus::Success
+    })
 }

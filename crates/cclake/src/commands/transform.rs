@@ -13,8 +13,8 @@ use crate::data_dir::{DataDir, Ownership};
 use crate::printer::Printer;
 use crate::progress::Progress;
 use crate::settings::Settings;
-use crate::stages::{BuildScope, Built, Run, build, plan};
 use crate::stages::open_warehouse;
+use crate::stages::{BuildScope, Built, Run, build, plan};
 use crate::summary;
 
 /// Builds the selected models and runs their tests, all in one transaction.
@@ -38,7 +38,11 @@ pub(crate) fn transform(
     }
     let built = build(settings, &run, &warehouse, &scope, &Progress::new(printer))?;
     report(&built, printer)?;
-    Ok(if built.failed { ExitStatus::DataFailed } else { ExitStatus::Success })
+    Ok(if built.failed {
+        ExitStatus::DataFailed
+    } else {
+        ExitStatus::Success
+    })
 }
 
 /// Opens the warehouse to build in it; there must be rows to build from.
@@ -46,13 +50,19 @@ pub(super) fn open(settings: &Settings) -> anyhow::Result<(DataDir, Warehouse)> 
     let data = DataDir::own(settings, Ownership::Exclusive)?;
     let warehouse = open_warehouse(settings, Access::ReadWrite)?;
     if warehouse.load_sequence()? == 0 {
-        bail!("nothing is loaded in {} yet: run `cclake run` first", settings.duckdb_path.display());
+        bail!(
+            "nothing is loaded in {} yet: run `cclake run` first",
+            settings.duckdb_path.display()
+        );
     }
     Ok((data, warehouse))
 }
 
 pub(super) fn selection(args: &SelectArgs) -> Selection {
-    Selection { select: args.select.clone(), exclude: args.exclude.clone() }
+    Selection {
+        select: args.select.clone(),
+        exclude: args.exclude.clone(),
+    }
 }
 
 /// Says what was built and how the tests went.
@@ -74,11 +84,21 @@ pub(super) fn report(built: &Built, printer: &Printer) -> anyhow::Result<()> {
         return printer.json(&json!({"published": !built.failed, "models": models, "tests": tests}));
     }
     for model in details {
-        printer.detail(&format!("{:>8.1} ms  {}  {}", model.time.as_secs_f64() * 1e3, model.node, model.reason));
+        printer.detail(&format!(
+            "{:>8.1} ms  {}  {}",
+            model.time.as_secs_f64() * 1e3,
+            model.node,
+            model.reason
+        ));
     }
     let mut text = String::new();
     if built.summary.models > 0 {
-        let _ = writeln!(text, "Models      {} built in {:.2} s", built.summary.models, built.models_time.as_secs_f64());
+        let _ = writeln!(
+            text,
+            "Models      {} built in {:.2} s",
+            built.summary.models,
+            built.models_time.as_secs_f64()
+        );
     }
     text.push_str(&summary::tests_line(&built.summary));
     printer.report(&text);
@@ -89,11 +109,22 @@ pub(super) fn report(built: &Built, printer: &Printer) -> anyhow::Result<()> {
 fn explain(plan: &BuildPlan, printer: &Printer) -> anyhow::Result<()> {
     let steps: Vec<_> = plan.steps.iter().map(|step| (step.node(), how(step))).collect();
     if printer.is_json() {
-        let steps: Vec<_> = steps.iter().map(|(node, how)| json!({"node": node, "how": how})).collect();
+        let steps: Vec<_> = steps
+            .iter()
+            .map(|(node, how)| json!({"node": node, "how": how}))
+            .collect();
         return printer.json(&steps);
     }
-    let width = steps.iter().map(|(node, _)| node.len()).max().unwrap_or(0).min(60);
-    let text: String = steps.iter().map(|(node, how)| format!("{node:width$}  {how}\n")).collect();
+    let width = steps
+        .iter()
+        .map(|(node, _)| node.len())
+        .max()
+        .unwrap_or(0)
+        .min(60);
+    let text: String = steps
+        .iter()
+        .map(|(node, how)| format!("{node:width$}  {how}\n"))
+        .collect();
     printer.result(&text);
     Ok(())
 }
@@ -104,7 +135,11 @@ fn how(step: &Step) -> String {
         Step::Seed(seed) => format!("seed, {} rows", seed.rows.len()),
         Step::Model(model) => {
             let kind = format!("{:?}", model.materialization).to_lowercase();
-            format!("{kind}, {}: {}", if model.full_refresh { "anew" } else { "in place" }, model.reason)
+            format!(
+                "{kind}, {}: {}",
+                if model.full_refresh { "anew" } else { "in place" },
+                model.reason
+            )
         }
         Step::Test(test) => format!("test, severity {}", format!("{:?}", test.severity).to_lowercase()),
     }

@@ -4,29 +4,36 @@
 //! files, and [`truth`] counts on the way. Every session draws from a random stream of its own and is written before
 //! the next is told, so a tree of any size takes the memory of a few sessions.
 
-mod agent;
-mod cast;
 mod clock;
+mod rng;
+
+mod cast;
+mod twist;
+mod words;
+
+mod agent;
+mod rounds;
+mod story;
+mod teller;
+
 mod code;
-mod history;
+mod replies;
+mod shell;
+mod tools;
+
 mod json;
 mod loose;
 mod message;
 mod records;
-mod replies;
-mod rng;
-mod rounds;
-mod shell;
-mod story;
-mod teller;
+mod ticks;
+
+mod history;
+
+mod truth;
+mod writer;
+
 #[cfg(test)]
 mod tests;
-mod ticks;
-mod tools;
-mod truth;
-mod twist;
-mod words;
-mod writer;
 
 use std::path::{Path, PathBuf};
 
@@ -75,6 +82,7 @@ pub(crate) fn generate(options: &Options, progress: &mut dyn FnMut(u64)) -> Resu
             projects.display()
         );
     }
+    std::fs::create_dir_all(&projects).with_context(|| format!("cannot create {}", projects.display()))?;
     let starts = clock::starts(
         &mut Rng::new(options.seed),
         options.until,

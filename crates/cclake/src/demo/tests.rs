@@ -63,6 +63,13 @@ fn a_seed_gives_the_same_bytes_and_another_seed_others() {
 }
 
 #[test]
+fn no_sessions_are_an_empty_tree() {
+    let Tree { truth, files, .. } = tree(1, 0);
+    assert_eq!(truth, Truth::default());
+    assert!(files.is_empty());
+}
+
+#[test]
 fn the_totals_fit_each_other_and_the_files() {
     for seed in [1, 2] {
         let Tree {

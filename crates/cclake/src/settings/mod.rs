@@ -32,7 +32,10 @@ impl Environment {
     }
 
     fn variable(&self, name: &str) -> Option<&str> {
-        self.variables.get(name).map(String::as_str).filter(|value| !value.is_empty())
+        self.variables
+            .get(name)
+            .map(String::as_str)
+            .filter(|value| !value.is_empty())
     }
 
     fn home(&self) -> anyhow::Result<PathBuf> {
@@ -137,7 +140,12 @@ impl Settings {
         read_file(flags, environment, &mut given)?;
         read_environment(environment, &mut given);
         read_flags(flags, &mut given);
-        Resolver { given, environment, report: Vec::new() }.resolve()
+        Resolver {
+            given,
+            environment,
+            report: Vec::new(),
+        }
+        .resolve()
     }
 }
 
@@ -151,16 +159,29 @@ fn read_file(
     };
     let text = std::fs::read_to_string(&path)
         .with_context(|| format!("cannot read the configuration file {}", path.display()))?;
-    let table: toml::Table = text
-        .parse()
-        .map_err(|error: toml::de::Error| anyhow::anyhow!("{}: {}", path.display(), one_line(&error.to_string())))?;
+    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+        anyhow::anyhow!("{}: {}", path.display(), one_line(&error.to_string()))
+    })?;
     for (name, value) in table {
         let Some(setting) = SETTINGS.iter().find(|setting| setting.name == name) else {
-            bail!("{}: unknown setting `{name}` (`cclake config` lists them)", path.display());
+            bail!(
+                "{}: unknown setting `{name}` (`cclake config` lists them)",
+                path.display()
+            );
         };
-        let values = texts(&value)
-            .with_context(|| format!("{}: `{name}` must be a text, a number or a list of texts", path.display()))?;
-        given.insert(setting.key, Given { values, origin: Origin::File(path.clone()) });
+        let values = texts(&value).with_context(|| {
+            format!(
+                "{}: `{name}` must be a text, a number or a list of texts",
+                path.display()
+            )
+        })?;
+        given.insert(
+            setting.key,
+            Given {
+                values,
+                origin: Origin::File(path.clone()),
+            },
+        );
     }
     Ok(())
 }
@@ -175,7 +196,10 @@ fn config_file(flags: &Flags, environment: &Environment) -> Option<PathBuf> {
         .map(PathBuf::from)
         .or_else(|| Some(environment.home().ok()?.join(".config")));
     let at_home = config_home.map(|home| home.join("cclake/cclake.toml"));
-    [Some(here), at_home].into_iter().flatten().find(|path| path.is_file())
+    [Some(here), at_home]
+        .into_iter()
+        .flatten()
+        .find(|path| path.is_file())
 }
 
 fn texts(value: &toml::Value) -> Option<Vec<String>> {
@@ -194,10 +218,20 @@ fn read_environment(environment: &Environment, given: &mut BTreeMap<Key, Given>)
     for setting in SETTINGS {
         if let Some(value) = environment.variable(setting.env) {
             let values = match setting.key {
-                Key::Paths => value.split(':').filter(|part| !part.is_empty()).map(str::to_owned).collect(),
+                Key::Paths => value
+                    .split(':')
+                    .filter(|part| !part.is_empty())
+                    .map(str::to_owned)
+                    .collect(),
                 _ => vec![value.to_owned()],
             };
-            given.insert(setting.key, Given { values, origin: Origin::Environment(setting.env) });
+            given.insert(
+                setting.key,
+                Given {
+                    values,
+                    origin: Origin::Environment(setting.env),
+                },
+            );
         }
     }
 }
@@ -205,11 +239,23 @@ fn read_environment(environment: &Environment, given: &mut BTreeMap<Key, Given>)
 fn read_flags(flags: &Flags, given: &mut BTreeMap<Key, Given>) {
     let text = |path: &PathBuf| path.to_string_lossy().into_owned();
     if let Some(path) = &flags.data_dir {
-        given.insert(Key::DataDir, Given { values: vec![text(path)], origin: Origin::Flag("--data-dir") });
+        given.insert(
+            Key::DataDir,
+            Given {
+                values: vec![text(path)],
+                origin: Origin::Flag("--data-dir"),
+            },
+        );
     }
     if !flags.paths.is_empty() {
         let values = flags.paths.iter().map(text).collect();
-        given.insert(Key::Paths, Given { values, origin: Origin::Flag("--path") });
+        given.insert(
+            Key::Paths,
+            Given {
+                values,
+                origin: Origin::Flag("--path"),
+            },
+        );
     }
 }
 
@@ -269,7 +315,10 @@ impl Resolver<'_> {
     }
 
     fn note(&mut self, key: Key, value: impl Into<String>) {
-        let origin = self.given.get(&key).map_or(Origin::Default, |given| given.origin.clone());
+        let origin = self
+            .given
+            .get(&key)
+            .map_or(Origin::Default, |given| given.origin.clone());
         self.report.push((setting(key), value.into(), origin));
     }
 
@@ -281,7 +330,10 @@ impl Resolver<'_> {
 
     fn optional_text(&mut self, key: Key) -> anyhow::Result<Option<String>> {
         let value = self.take(key)?;
-        self.note(key, value.clone().unwrap_or_else(|| setting(key).default.to_owned()));
+        self.note(
+            key,
+            value.clone().unwrap_or_else(|| setting(key).default.to_owned()),
+        );
         Ok(value)
     }
 
@@ -300,14 +352,20 @@ impl Resolver<'_> {
 
     fn optional_path(&mut self, key: Key) -> anyhow::Result<Option<PathBuf>> {
         let value = self.take(key)?.map(|text| self.absolute(&text)).transpose()?;
-        let shown = value.as_ref().map_or_else(|| setting(key).default.into(), |path| path.to_string_lossy());
+        let shown = value
+            .as_ref()
+            .map_or_else(|| setting(key).default.into(), |path| path.to_string_lossy());
         self.note(key, shown);
         Ok(value)
     }
 
     fn paths(&mut self) -> anyhow::Result<Vec<PathBuf>> {
         let paths = match self.given.get(&Key::Paths) {
-            Some(given) => given.values.iter().map(|text| self.absolute(text)).collect::<Result<Vec<_>, _>>()?,
+            Some(given) => given
+                .values
+                .iter()
+                .map(|text| self.absolute(text))
+                .collect::<Result<Vec<_>, _>>()?,
             None => vec![default_source(self.environment)?],
         };
         if paths.is_empty() {
@@ -329,24 +387,36 @@ impl Resolver<'_> {
     fn one_of(&mut self, key: Key, choices: &[&str]) -> anyhow::Result<String> {
         let value = self.take(key)?.unwrap_or_else(|| setting(key).default.to_owned());
         if !choices.contains(&value.as_str()) {
-            bail!("{} is `{value}`, which is none of {}", self.place(key), choices.join(", "));
+            bail!(
+                "{} is `{value}`, which is none of {}",
+                self.place(key),
+                choices.join(", ")
+            );
         }
         self.note(key, &value);
         Ok(value)
     }
 
     fn partition_by(&mut self) -> anyhow::Result<PartitionBy> {
-        Ok(match self.one_of(Key::PartitionBy, &["date", "month", "none"])?.as_str() {
-            "month" => PartitionBy::Month,
-            "none" => PartitionBy::None,
-            _ => PartitionBy::Date,
-        })
+        Ok(
+            match self
+                .one_of(Key::PartitionBy, &["date", "month", "none"])?
+                .as_str()
+            {
+                "month" => PartitionBy::Month,
+                "none" => PartitionBy::None,
+                _ => PartitionBy::Date,
+            },
+        )
     }
 
     fn time_zone(&mut self) -> anyhow::Result<String> {
         let zone = self.text(Key::TimeZone, machine_time_zone)?;
         if jiff::tz::TimeZone::get(&zone).is_err() {
-            bail!("{} is `{zone}`, which is no IANA time zone (like Europe/Berlin)", self.place(Key::TimeZone));
+            bail!(
+                "{} is `{zone}`, which is no IANA time zone (like Europe/Berlin)",
+                self.place(Key::TimeZone)
+            );
         }
         Ok(zone)
     }
@@ -356,7 +426,10 @@ impl Resolver<'_> {
             None => default,
             Some(text) => match text.parse() {
                 Ok(number) if number >= least => number,
-                _ => bail!("{} is `{text}`: give a whole number of at least {least}", self.place(key)),
+                _ => bail!(
+                    "{} is `{text}`: give a whole number of at least {least}",
+                    self.place(key)
+                ),
             },
         };
         self.note(key, value.to_string());
@@ -365,7 +438,10 @@ impl Resolver<'_> {
 }
 
 fn setting(key: Key) -> &'static Setting {
-    SETTINGS.iter().find(|setting| setting.key == key).unwrap_or(&SETTINGS[0])
+    SETTINGS
+        .iter()
+        .find(|setting| setting.key == key)
+        .unwrap_or(&SETTINGS[0])
 }
 
 fn default_data_dir(environment: &Environment) -> anyhow::Result<PathBuf> {
@@ -391,5 +467,9 @@ fn machine_time_zone() -> String {
 }
 
 fn one_line(text: &str) -> String {
-    text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
+    text.lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect::<Vec<_>>()
+        .join(" ")
 }

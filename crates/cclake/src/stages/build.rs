@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use cclake_plan::{BuildPlan, Inputs, Profile, Project, Selection, Step, Verdict, What};
+use cclake_plan::{BuildPlan, Inputs, Project, Selection, Step, Verdict, What};
 use cclake_warehouse::{BuildReport, DATABASE, Published, Warehouse};
 use serde_json::Value as Json;
 
@@ -54,7 +54,13 @@ pub(crate) fn build(
     if scope.skip_if_current && is_current(&plan, &published, warehouse)? {
         return Ok(current(&published));
     }
-    progress.begin("build", plan.steps.iter().filter(|step| !matches!(step, Step::Test(_))).count() as u64);
+    progress.begin(
+        "build",
+        plan.steps
+            .iter()
+            .filter(|step| !matches!(step, Step::Test(_)))
+            .count() as u64,
+    );
     let report = warehouse.build(&plan, &mut |_| progress.advance(1))?;
     progress.end();
     Ok(Built {
@@ -75,7 +81,8 @@ pub(crate) fn plan(
     published: &Published,
 ) -> anyhow::Result<BuildPlan> {
     let project = Project::load(&project::files(settings)?).context("the dbt project cannot be read")?;
-    let profile = target(&project, settings)?;
+    let env = environment();
+    let profile = project.target(settings.dbt_target.as_deref(), &env)?;
     let inputs = Inputs {
         target_name: profile.name.clone(),
         target_schema: profile.schema.clone(),
@@ -84,9 +91,7 @@ pub(crate) fn plan(
             ("timezone".to_owned(), Json::from(settings.time_zone.clone())),
             ("on_delete".to_owned(), Json::from(settings.on_delete.clone())),
         ]),
-        env: std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .collect(),
+        env,
         run_started_at: run.started_at.to_string(),
         invocation_id: run.id.clone(),
         existing: warehouse.relations()?,
@@ -102,12 +107,11 @@ pub(crate) fn plan(
     Ok(plan)
 }
 
-fn target<'a>(project: &'a Project, settings: &Settings) -> anyhow::Result<&'a Profile> {
-    let name = settings.dbt_target.as_deref().unwrap_or(project.default_target());
-    project.targets().iter().find(|target| target.name == name).with_context(|| {
-        let names: Vec<_> = project.targets().iter().map(|target| target.name.as_str()).collect();
-        format!("profiles.yml has no target `{name}`: it has {}", names.join(", "))
-    })
+/// What `env_var` may see; variables that are not UTF-8 are left out.
+fn environment() -> BTreeMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
 }
 
 /// Whether a build would see the same rows and the same project as the published one.
@@ -123,7 +127,13 @@ fn is_current(plan: &BuildPlan, published: &Published, warehouse: &Warehouse) ->
 fn current(published: &Published) -> Built {
     let [passed, warned, failed] = published.tests;
     Built {
-        summary: BuildSummary { up_to_date: true, passed, warned, failed, ..BuildSummary::default() },
+        summary: BuildSummary {
+            up_to_date: true,
+            passed,
+            warned,
+            failed,
+            ..BuildSummary::default()
+        },
         failed: false,
         models_time: Duration::ZERO,
         tests_time: Duration::ZERO,
@@ -133,10 +143,18 @@ fn current(published: &Published) -> Built {
 
 fn summarize(report: &BuildReport) -> BuildSummary {
     let count = |verdict| report.tests.iter().filter(|test| test.verdict == verdict).count() as u64;
-    let findings = report.tests.iter().filter(|test| test.verdict != Verdict::Pass).map(|test| {
-        let word = if test.verdict == Verdict::Fail { "FAIL" } else { "warn" };
-        format!("{word}  {} ({} rows)", test.name, test.failures)
-    });
+    let findings = report
+        .tests
+        .iter()
+        .filter(|test| test.verdict != Verdict::Pass)
+        .map(|test| {
+            let word = if test.verdict == Verdict::Fail {
+                "FAIL"
+            } else {
+                "warn"
+            };
+            format!("{word}  {} ({} rows)", test.name, test.failures)
+        });
     BuildSummary {
         up_to_date: false,
         models: report.models.len() as u64,

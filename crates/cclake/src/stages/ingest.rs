@@ -19,7 +19,7 @@ use crate::settings::Settings;
 /// Bytes of input per lake commit: enough for decent files, few enough to hold as Arrow (about twice that) in memory.
 const CHUNK_BYTES: usize = 48 << 20;
 
-/// Bytes of lake rows per load of a backlog, for the same reason.
+/// Bytes of lake rows held at a time when a backlog is loaded, for the same reason.
 const BACKLOG_BYTES: usize = 96 << 20;
 
 /// One run: its id and its time, which every row it brings carries.
@@ -34,7 +34,10 @@ pub(crate) struct Run {
 impl Run {
     /// A run that begins now.
     pub(crate) fn begin() -> Self {
-        Self { id: uuid::Uuid::now_v7().to_string(), started_at: jiff::Timestamp::now() }
+        Self {
+            id: uuid::Uuid::now_v7().to_string(),
+            started_at: jiff::Timestamp::now(),
+        }
     }
 }
 
@@ -115,7 +118,11 @@ impl From<FileCounts> for FileReport {
 
 impl From<LoadStats> for RowCounts {
     fn from(stats: LoadStats) -> Self {
-        Self { inserted: stats.inserted, updated: stats.updated, copies: stats.unchanged }
+        Self {
+            inserted: stats.inserted,
+            updated: stats.updated,
+            copies: stats.unchanged,
+        }
     }
 }
 
@@ -159,10 +166,22 @@ pub(crate) fn ingest(
     let found = cclake_extract::discover(&settings.paths)?;
     let plan = cclake_extract::plan(found.files, &mut positions, stamp(lake).as_deref());
     let known = known_ids(settings, lake, &plan)?;
-    let dead_ids = if plan.is_empty() { HashSet::new() } else { dlq::load_ids(&settings.dead_letter_dir)? };
+    let dead_ids = if plan.is_empty() {
+        HashSet::new()
+    } else {
+        dlq::load_ids(&settings.dead_letter_dir)?
+    };
     progress.begin("extract", bytes_to_read(&plan));
 
-    let mut sink = Sink { settings, data, run, lake, warehouse, positions: &mut positions, report: IngestReport::default() };
+    let mut sink = Sink {
+        settings,
+        data,
+        run,
+        lake,
+        warehouse,
+        positions: &mut positions,
+        report: IngestReport::default(),
+    };
     let extraction = cclake_extract::extract(
         &plan,
         known,
@@ -239,26 +258,40 @@ impl Sink<'_> {
 
     fn load(&self, warehouse: &Warehouse, batches: &[RecordBatch]) -> anyhow::Result<LoadStats> {
         match mark(self.lake) {
-            Some(mark) if !batches.is_empty() => Ok(warehouse.load(batches, &mark)?),
+            Some(mark) if !batches.is_empty() => {
+                let mut load = warehouse.begin_load(mark)?;
+                load.push(batches)?;
+                Ok(load.commit()?)
+            }
             _ => Ok(LoadStats::default()),
         }
     }
 }
 
 /// Loads what the lake has and the warehouse does not. A lake that is not the one loaded before replaces it whole.
-pub(crate) fn load_backlog(lake: &Lake, warehouse: &Warehouse, progress: &Progress) -> anyhow::Result<RowCounts> {
+pub(crate) fn load_backlog(
+    lake: &Lake,
+    warehouse: &Warehouse,
+    progress: &Progress,
+) -> anyhow::Result<RowCounts> {
     let table_uuid = lake.table_uuid();
     let loaded = warehouse.loaded_mark()?;
     if loaded.as_ref().is_some_and(|mark| mark.table_uuid != table_uuid) {
         warehouse.clear_raw()?;
     }
     warehouse.prepare_raw(lake.schema())?;
-    let since = loaded.filter(|mark| mark.table_uuid == table_uuid).map_or(0, |mark| mark.sequence);
+    let since = loaded
+        .filter(|mark| mark.table_uuid == table_uuid)
+        .map_or(0, |mark| mark.sequence);
     let mut counts = RowCounts::default();
     let files = lake.files_since(since)?;
     progress.begin("load", files.iter().map(|file| file.records).sum());
     for snapshot in files.chunk_by(|a, b| a.sequence_number == b.sequence_number) {
         let sequence = snapshot[0].sequence_number;
+        let mut load = warehouse.begin_load(LakeMark {
+            table_uuid: table_uuid.clone(),
+            sequence,
+        })?;
         let mut batches: Vec<RecordBatch> = Vec::new();
         let mut bytes = 0;
         lake.read(snapshot, None, &mut |batch: RecordBatch| {
@@ -266,16 +299,14 @@ pub(crate) fn load_backlog(lake: &Lake, warehouse: &Warehouse, progress: &Progre
             progress.advance(batch.num_rows() as u64);
             batches.push(batch);
             if bytes >= BACKLOG_BYTES {
-                // Not the snapshot's last rows: after a crash it is loaded again, which changes nothing.
-                let mark = LakeMark { table_uuid: table_uuid.clone(), sequence: sequence - 1 };
-                add(&mut counts, warehouse.load(&batches, &mark)?);
+                load.push(&batches)?;
                 batches.clear();
                 bytes = 0;
             }
             anyhow::Ok(())
         })?;
-        let mark = LakeMark { table_uuid: table_uuid.clone(), sequence };
-        add(&mut counts, warehouse.load(&batches, &mark)?);
+        load.push(&batches)?;
+        add(&mut counts, load.commit()?);
     }
     progress.end();
     Ok(counts)
@@ -289,7 +320,10 @@ fn add(counts: &mut RowCounts, stats: LoadStats) {
 
 fn mark(lake: &Lake) -> Option<LakeMark> {
     let head = lake.head()?;
-    Some(LakeMark { table_uuid: lake.table_uuid(), sequence: head.sequence_number })
+    Some(LakeMark {
+        table_uuid: lake.table_uuid(),
+        sequence: head.sequence_number,
+    })
 }
 
 /// What positions must be stamped with to be trusted: they belong to this very state of the lake.
@@ -306,7 +340,10 @@ fn known_ids(settings: &Settings, lake: &Lake, plan: &Plan) -> anyhow::Result<Kn
     }
     lake.scan_columns(&["source_file", "_id", "machine"], &mut |batch: RecordBatch| {
         let [files, ids, machines] = [0, 1, 2].map(|column| batch.column(column).as_string_opt::<i32>());
-        let columns = files.zip(ids).zip(machines).context("the lake's text columns are not text")?;
+        let columns = files
+            .zip(ids)
+            .zip(machines)
+            .context("the lake's text columns are not text")?;
         let ((files, ids), machines) = columns;
         for row in 0..files.len() {
             if machines.value(row) == settings.machine && rereads.contains(files.value(row)) {

@@ -142,7 +142,12 @@ fn text_rows(batch: &RecordBatch) -> anyhow::Result<Vec<Vec<String>>> {
         .map(|column| ArrayFormatter::try_new(column.as_ref(), &options))
         .collect::<Result<Vec<_>, _>>()?;
     (0..batch.num_rows())
-        .map(|row| columns.iter().map(|column| Ok(column.value(row).try_to_string()?)).collect())
+        .map(|row| {
+            columns
+                .iter()
+                .map(|column| Ok(column.value(row).try_to_string()?))
+                .collect()
+        })
         .collect()
 }
 

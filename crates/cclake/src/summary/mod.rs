@@ -59,8 +59,14 @@ pub(crate) struct Stage {
 impl Stage {
     /// A stage that took `seconds`, over `bytes` of source if it saw them.
     pub(crate) fn new(name: &'static str, seconds: f64, bytes: Option<u64>) -> Self {
-        let rate = bytes.filter(|bytes| *bytes > 0).map(|bytes| megabytes(bytes) / seconds.max(1e-6));
-        Self { name, seconds, mb_per_second: rate }
+        let rate = bytes
+            .filter(|bytes| *bytes > 0)
+            .map(|bytes| megabytes(bytes) / seconds.max(1e-6));
+        Self {
+            name,
+            seconds,
+            mb_per_second: rate,
+        }
     }
 }
 

@@ -46,7 +46,11 @@ pub(crate) fn lines(report: &IngestReport) -> String {
         count(files.grown),
         count(files.reread),
         count(files.unchanged),
-        if files.renamed > 0 { format!(", {} renamed", count(files.renamed)) } else { String::new() },
+        if files.renamed > 0 {
+            format!(", {} renamed", count(files.renamed))
+        } else {
+            String::new()
+        },
         megabytes(lines.bytes),
     );
     if lines.dead_lettered > 0 {
@@ -60,9 +64,22 @@ fn facts_text(facts: &Facts) -> String {
     if facts.sessions == 0 {
         return "Nothing to count yet: no sessions.\n".to_owned();
     }
-    let _ = writeln!(text, "Sessions    {}, {} to {}", count(facts.sessions), facts.first_day, facts.last_day);
-    let _ = writeln!(text, "Messages    {} prompts, {} responses", count(facts.prompts), count(facts.responses));
-    let rate = facts.tool_failure_rate.map_or_else(String::new, |rate| format!(", {rate:.1} % failed"));
+    let _ = writeln!(
+        text,
+        "Sessions    {}, {} to {}",
+        count(facts.sessions),
+        facts.first_day,
+        facts.last_day
+    );
+    let _ = writeln!(
+        text,
+        "Messages    {} prompts, {} responses",
+        count(facts.prompts),
+        count(facts.responses)
+    );
+    let rate = facts
+        .tool_failure_rate
+        .map_or_else(String::new, |rate| format!(", {rate:.1} % failed"));
     let _ = writeln!(
         text,
         "Tool calls  {}{rate}, {} rejected by you",
@@ -73,12 +90,20 @@ fn facts_text(facts: &Facts) -> String {
         let figures = [model.input, model.output, model.cache_write, model.cache_read];
         (model.model.as_str(), figures.map(count).to_vec())
     });
-    text.push_str(&table("Tokens by model", &["input", "output", "cache write", "cache read"], rows));
+    text.push_str(&table(
+        "Tokens by model",
+        &["input", "output", "cache write", "cache read"],
+        rows,
+    ));
     let rows = facts.top_projects.iter().map(|project| {
         let figures = [project.sessions, project.messages, project.tool_calls];
         (project.name.as_str(), figures.map(count).to_vec())
     });
-    text.push_str(&table("Top projects", &["sessions", "messages", "tool calls"], rows));
+    text.push_str(&table(
+        "Top projects",
+        &["sessions", "messages", "tool calls"],
+        rows,
+    ));
     let hours: Vec<_> = facts
         .busiest_hours
         .iter()
@@ -156,8 +181,14 @@ pub(crate) fn tests_line(build: &BuildSummary) -> String {
 fn stages_text(stages: &[Stage], seconds: f64) -> String {
     let mut text = format!("\n{:10} {:>9} {:>9}\n", "Stage", "seconds", "MB/s");
     for stage in stages {
-        let rate = stage.mb_per_second.map_or_else(String::new, |rate| format!("{rate:.0}"));
-        let _ = writeln!(text, "{}", format!("{:10} {:>9.2} {rate:>9}", stage.name, stage.seconds).trim_end());
+        let rate = stage
+            .mb_per_second
+            .map_or_else(String::new, |rate| format!("{rate:.0}"));
+        let _ = writeln!(
+            text,
+            "{}",
+            format!("{:10} {:>9.2} {rate:>9}", stage.name, stage.seconds).trim_end()
+        );
     }
     let _ = writeln!(text, "{:10} {seconds:>9.2}", "total");
     text

@@ -72,7 +72,7 @@ impl World {
 
     fn age(&mut self, file: &str) {
         self.clock += 1;
-        let time = SystemTime::now() - Duration::from_secs(3600) + Duration::from_millis(self.clock);
+        let time = SystemTime::now() - Duration::from_hours(1) + Duration::from_millis(self.clock);
         File::options()
             .write(true)
             .open(self.path(file))

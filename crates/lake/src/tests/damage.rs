@@ -55,11 +55,11 @@ fn files_of_a_crashed_append_are_invisible() {
 }
 
 /// Damages one file of a lake with one row, and compares what opening and reading it says.
-fn check(damage: impl Fn(&Lake, &Place), kind: ErrorKind, says: &str) {
+fn check(damage: impl Fn(&Lake), kind: ErrorKind, says: &str) {
     let place = Place::new();
     let mut lake = place.open();
     append(&mut lake, "c1", &[rows("a", &[Some(0)])]).unwrap();
-    damage(&lake, &place);
+    damage(&lake);
     drop(lake);
     let opened = Lake::open(&place.settings, &record_schema());
     let error = opened
@@ -76,27 +76,33 @@ fn damage_is_said_in_one_sentence() {
     let data = |lake: &Lake| lake.files_since(0).unwrap().remove(0).path;
     let read = "could not read the lake's table analytics.conversations";
     check(
-        |lake, _| fs::write(metadata(lake), "").unwrap(),
+        |lake| fs::write(metadata(lake), "").unwrap(),
         ErrorKind::Corrupt,
         read,
     );
     check(
-        |lake, _| fs::write(metadata(lake), "{\"format-version\":2}").unwrap(),
+        |lake| fs::write(metadata(lake), "{\"format-version\":2}").unwrap(),
         ErrorKind::Corrupt,
         read,
     );
     check(
-        |lake, _| fs::remove_file(metadata(lake)).unwrap(),
+        |lake| fs::remove_file(metadata(lake)).unwrap(),
         ErrorKind::Io,
         read,
     );
     check(
-        |lake, _| fs::write(data(lake), "PAR1").unwrap(),
+        |lake| fs::write(data(lake), "PAR1").unwrap(),
         ErrorKind::Corrupt,
         "could not read /",
     );
+    let other_file = |lake: &Lake| {
+        let other = Place::new();
+        append(&mut other.open(), "c1", &[rows("a", &[Some(0), Some(1)])]).unwrap();
+        fs::copy(data(&other.open()), data(lake)).unwrap();
+    };
+    check(other_file, ErrorKind::Corrupt, "it has 2 rows instead of 1");
     check(
-        |lake, _| fs::remove_file(data(lake)).unwrap(),
+        |lake| fs::remove_file(data(lake)).unwrap(),
         ErrorKind::Io,
         "No such file",
     );

@@ -3,6 +3,7 @@
 use indexmap::IndexMap;
 use serde_json::Value as Json;
 
+use super::layers::items;
 use crate::error::{Error, ErrorKind, Place, Result};
 use crate::project::settings::{RawConfig, Setting};
 
@@ -51,56 +52,6 @@ pub enum Severity {
     Error,
 }
 
-/// Merged configuration, before it is understood: also what templates see as `config.get(…)`.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Layers(pub(crate) RawConfig);
-
-impl Layers {
-    /// Lays `over` on top: lists of tags and hooks add up, `meta` merges, anything else replaces.
-    pub(crate) fn add(&mut self, over: &RawConfig) {
-        for (key, setting) in over {
-            let key = match key.as_str() {
-                "pre-hook" => "pre_hook",
-                "post-hook" => "post_hook",
-                other => other,
-            };
-            self.add_one(key, setting);
-        }
-    }
-
-    fn add_one(&mut self, key: &str, setting: &Setting) {
-        let merged = match (key, self.0.get(key)) {
-            ("tags" | "pre_hook" | "post_hook", Some(below)) => {
-                let mut all = items(&below.value);
-                all.extend(items(&setting.value));
-                Json::Array(all)
-            }
-            ("meta" | "column_types", Some(Setting { value: Json::Object(below), .. })) => {
-                let mut all = below.clone();
-                if let Json::Object(over) = &setting.value {
-                    all.extend(over.clone());
-                }
-                Json::Object(all)
-            }
-            _ => setting.value.clone(),
-        };
-        self.0.insert(key.to_owned(), Setting { value: merged, place: setting.place.clone() });
-    }
-
-    pub(crate) fn values(&self) -> IndexMap<String, Json> {
-        self.0.iter().map(|(key, setting)| (key.clone(), setting.value.clone())).collect()
-    }
-}
-
-/// One value or a list of values.
-fn items(value: &Json) -> Vec<Json> {
-    match value {
-        Json::Array(items) => items.clone(),
-        Json::Null => Vec::new(),
-        one => vec![one.clone()],
-    }
-}
-
 /// What every node has.
 #[derive(Debug, Clone)]
 pub(crate) struct CommonConfig {
@@ -119,7 +70,7 @@ pub(crate) struct ModelConfig {
     pub(crate) materialization: Materialization,
     pub(crate) strategy: Strategy,
     pub(crate) unique_key: Vec<String>,
-    /// Whether the key was written as a list, which dbt treats apart.
+    /// `incremental_predicates`, ANDed to what a merge or delete matches.
     pub(crate) predicates: Vec<String>,
 }
 
@@ -152,17 +103,24 @@ impl<'a> Reader<'a> {
     }
 
     fn wrong(setting: &Setting, key: &str, expected: &str) -> Error {
-        Error::at(ErrorKind::Project, &setting.place, format!("config `{key}` must be {expected}, not {}", setting.value))
+        Error::at(
+            ErrorKind::Project,
+            &setting.place,
+            format!("config `{key}` must be {expected}, not {}", setting.value),
+        )
     }
 
     fn text(&mut self, key: &'static str) -> Result<Option<String>> {
         match self.get(key) {
             None => Ok(None),
-            Some(Setting { value: Json::String(text), .. }) => Ok(Some(text.clone())),
-            Some(setting @ Setting { value: Json::Number(number), .. }) => {
-                let _ = setting;
-                Ok(Some(number.to_string()))
-            }
+            Some(Setting {
+                value: Json::String(text),
+                ..
+            }) => Ok(Some(text.clone())),
+            Some(Setting {
+                value: Json::Number(number),
+                ..
+            }) => Ok(Some(number.to_string())),
             Some(setting) => Err(Self::wrong(setting, key, "text")),
         }
     }
@@ -170,15 +128,26 @@ impl<'a> Reader<'a> {
     fn flag(&mut self, key: &'static str) -> Result<Option<bool>> {
         match self.get(key) {
             None => Ok(None),
-            Some(Setting { value: Json::Bool(flag), .. }) => Ok(Some(*flag)),
-            Some(Setting { value: Json::String(text), .. }) if text.eq_ignore_ascii_case("true") => Ok(Some(true)),
-            Some(Setting { value: Json::String(text), .. }) if text.eq_ignore_ascii_case("false") => Ok(Some(false)),
+            Some(Setting {
+                value: Json::Bool(flag),
+                ..
+            }) => Ok(Some(*flag)),
+            Some(Setting {
+                value: Json::String(text),
+                ..
+            }) if text.eq_ignore_ascii_case("true") => Ok(Some(true)),
+            Some(Setting {
+                value: Json::String(text),
+                ..
+            }) if text.eq_ignore_ascii_case("false") => Ok(Some(false)),
             Some(setting) => Err(Self::wrong(setting, key, "true or false")),
         }
     }
 
     fn texts(&mut self, key: &'static str) -> Result<Vec<String>> {
-        let Some(setting) = self.get(key) else { return Ok(Vec::new()) };
+        let Some(setting) = self.get(key) else {
+            return Ok(Vec::new());
+        };
         let text = |item: Json| match item {
             Json::String(text) => Ok(text),
             _ => Err(Self::wrong(setting, key, "text or a list of texts")),
@@ -187,15 +156,25 @@ impl<'a> Reader<'a> {
     }
 
     fn hooks(&mut self, key: &'static str) -> Result<Vec<(String, Place)>> {
-        let Some(setting) = self.get(key) else { return Ok(Vec::new()) };
+        let Some(setting) = self.get(key) else {
+            return Ok(Vec::new());
+        };
         let hook = |item: Json| match item {
             Json::String(sql) => Ok((sql, setting.place.clone())),
-            Json::Object(map) if map.get("transaction").is_none_or(|inside| inside == &Json::Bool(true)) => match map.get("sql") {
-                Some(Json::String(sql)) => Ok((sql.clone(), setting.place.clone())),
-                _ => Err(Self::wrong(setting, key, "SQL")),
-            },
+            Json::Object(map)
+                if map
+                    .get("transaction")
+                    .is_none_or(|inside| inside == &Json::Bool(true)) =>
+            {
+                match map.get("sql") {
+                    Some(Json::String(sql)) => Ok((sql.clone(), setting.place.clone())),
+                    _ => Err(Self::wrong(setting, key, "SQL")),
+                }
+            }
             Json::Object(_) => {
-                let message = format!("`{key}` outside of the transaction is not supported: the whole build is one transaction");
+                let message = format!(
+                    "`{key}` outside of the transaction is not supported: the whole build is one transaction"
+                );
                 Err(Error::at(ErrorKind::Unsupported, &setting.place, message))
             }
             _ => Err(Self::wrong(setting, key, "SQL")),
@@ -211,7 +190,10 @@ impl<'a> Reader<'a> {
     fn refuse_unless(&mut self, key: &'static str, harmless: impl Fn(&Json) -> bool) -> Result<()> {
         match self.get(key) {
             Some(setting) if !harmless(&setting.value) => {
-                let message = format!("config `{key}: {}` is not supported by the built-in runner", setting.value);
+                let message = format!(
+                    "config `{key}: {}` is not supported by the built-in runner",
+                    setting.value
+                );
                 Err(Error::at(ErrorKind::Unsupported, &setting.place, message))
             }
             _ => Ok(()),
@@ -219,14 +201,35 @@ impl<'a> Reader<'a> {
     }
 
     fn finish(self) -> Result<()> {
-        let unknown = self.config.iter().find(|(key, _)| !self.taken.contains(&key.as_str()));
-        let Some((key, setting)) = unknown else { return Ok(()) };
-        let place = if setting.place.file.is_empty() { self.default_place } else { &setting.place };
-        Err(Error::at(ErrorKind::Unsupported, place, format!("config `{key}` is not known to the built-in runner; put your own keys under `meta`")))
+        let unknown = self
+            .config
+            .iter()
+            .find(|(key, _)| !self.taken.contains(&key.as_str()));
+        let Some((key, setting)) = unknown else {
+            return Ok(());
+        };
+        let place = if setting.place.file.is_empty() {
+            self.default_place
+        } else {
+            &setting.place
+        };
+        Err(Error::at(
+            ErrorKind::Unsupported,
+            place,
+            format!("config `{key}` is not known to the built-in runner; put your own keys under `meta`"),
+        ))
     }
 
     fn common(&mut self) -> Result<CommonConfig> {
-        self.ignore(&["meta", "docs", "group", "access", "packages", "event_time", "query_tag"]);
+        self.ignore(&[
+            "meta",
+            "docs",
+            "group",
+            "access",
+            "packages",
+            "event_time",
+            "query_tag",
+        ]);
         self.refuse_unless("persist_docs", is_empty)?;
         self.refuse_unless("grants", is_empty)?;
         self.refuse_unless("quoting", is_empty)?;
@@ -255,14 +258,46 @@ fn is_empty(value: &Json) -> bool {
 }
 
 pub(crate) fn model(config: &RawConfig, place: &Place) -> Result<(CommonConfig, ModelConfig)> {
-    let mut reader = Reader { config, default_place: place, taken: Vec::new() };
+    let mut reader = Reader {
+        config,
+        default_place: place,
+        taken: Vec::new(),
+    };
     let common = reader.common()?;
     // Other adapters' keys, which dbt-duckdb does not read either.
-    reader.ignore(&["file_format", "partition_by", "clustered_by", "buckets", "location_root", "tblproperties", "batch_size", "begin"]);
+    reader.ignore(&[
+        "file_format",
+        "partition_by",
+        "clustered_by",
+        "buckets",
+        "location_root",
+        "tblproperties",
+        "batch_size",
+        "begin",
+    ]);
     for key in [
-        "sql_header", "contract", "indexes", "partitioned_by", "sorted_by", "external_root", "location", "options", "format", "plugin", "glue_register",
-        "merge_update_columns", "merge_exclude_columns", "merge_clauses", "merge_update_condition", "merge_insert_condition", "merge_on_using_columns",
-        "merge_update_set_expressions", "merge_returning_columns", "lookback", "submission_method", "ducklake_options",
+        "sql_header",
+        "contract",
+        "indexes",
+        "partitioned_by",
+        "sorted_by",
+        "external_root",
+        "location",
+        "options",
+        "format",
+        "plugin",
+        "glue_register",
+        "merge_update_columns",
+        "merge_exclude_columns",
+        "merge_clauses",
+        "merge_update_condition",
+        "merge_insert_condition",
+        "merge_on_using_columns",
+        "merge_update_set_expressions",
+        "merge_returning_columns",
+        "lookback",
+        "submission_method",
+        "ducklake_options",
     ] {
         reader.refuse_unless(key, is_empty)?;
     }
@@ -283,7 +318,9 @@ pub(crate) fn model(config: &RawConfig, place: &Place) -> Result<(CommonConfig, 
 }
 
 fn materialization(reader: &mut Reader<'_>) -> Result<Materialization> {
-    let Some(setting) = reader.get("materialized") else { return Ok(Materialization::View) };
+    let Some(setting) = reader.get("materialized") else {
+        return Ok(Materialization::View);
+    };
     Ok(match setting.value.as_str() {
         Some("view") => Materialization::View,
         Some("table") => Materialization::Table,
@@ -300,7 +337,9 @@ fn materialization(reader: &mut Reader<'_>) -> Result<Materialization> {
 }
 
 fn strategy(reader: &mut Reader<'_>) -> Result<Strategy> {
-    let Some(setting) = reader.get("incremental_strategy") else { return Ok(Strategy::DeleteInsert) };
+    let Some(setting) = reader.get("incremental_strategy") else {
+        return Ok(Strategy::DeleteInsert);
+    };
     Ok(match setting.value.as_str() {
         Some("append") => Strategy::Append,
         Some("merge") => Strategy::Merge,
@@ -316,7 +355,11 @@ fn strategy(reader: &mut Reader<'_>) -> Result<Strategy> {
 }
 
 pub(crate) fn seed(config: &RawConfig, place: &Place) -> Result<(CommonConfig, SeedConfig)> {
-    let mut reader = Reader { config, default_place: place, taken: Vec::new() };
+    let mut reader = Reader {
+        config,
+        default_place: place,
+        taken: Vec::new(),
+    };
     let common = reader.common()?;
     reader.ignore(&["quote_columns", "fast"]);
     reader.refuse_unless("materialized", |value| value == "seed")?;
@@ -329,21 +372,46 @@ pub(crate) fn seed(config: &RawConfig, place: &Place) -> Result<(CommonConfig, S
     };
     let column_types = match reader.get("column_types") {
         None => IndexMap::new(),
-        Some(setting @ Setting { value: Json::Object(map), .. }) => {
+        Some(
+            setting @ Setting {
+                value: Json::Object(map),
+                ..
+            },
+        ) => {
             let named = map.iter().map(|(name, sql_type)| match sql_type.as_str() {
                 Some(sql_type) => Ok((name.clone(), sql_type.to_owned())),
-                None => Err(Reader::wrong(setting, "column_types", "a mapping of columns to SQL types")),
+                None => Err(Reader::wrong(
+                    setting,
+                    "column_types",
+                    "a mapping of columns to SQL types",
+                )),
             });
             named.collect::<Result<_>>()?
         }
-        Some(setting) => return Err(Reader::wrong(setting, "column_types", "a mapping of columns to SQL types")),
+        Some(setting) => {
+            return Err(Reader::wrong(
+                setting,
+                "column_types",
+                "a mapping of columns to SQL types",
+            ));
+        }
     };
     reader.finish()?;
-    Ok((common, SeedConfig { column_types, delimiter }))
+    Ok((
+        common,
+        SeedConfig {
+            column_types,
+            delimiter,
+        },
+    ))
 }
 
 pub(crate) fn test(config: &RawConfig, place: &Place) -> Result<(CommonConfig, TestConfig)> {
-    let mut reader = Reader { config, default_place: place, taken: Vec::new() };
+    let mut reader = Reader {
+        config,
+        default_place: place,
+        taken: Vec::new(),
+    };
     let common = reader.common()?;
     reader.ignore(&["where"]);
     for key in ["store_failures", "store_failures_as", "sql_header"] {
@@ -360,7 +428,12 @@ pub(crate) fn test(config: &RawConfig, place: &Place) -> Result<(CommonConfig, T
     };
     let limit = match reader.get("limit") {
         None => None,
-        Some(setting) => Some(setting.value.as_u64().ok_or_else(|| Reader::wrong(setting, "limit", "a whole number"))?),
+        Some(setting) => Some(
+            setting
+                .value
+                .as_u64()
+                .ok_or_else(|| Reader::wrong(setting, "limit", "a whole number"))?,
+        ),
     };
     let test = TestConfig {
         severity,

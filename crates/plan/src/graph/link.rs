@@ -29,7 +29,10 @@ pub(super) fn link(drafts: Vec<Draft>) -> Result<(BTreeMap<String, Node>, Vec<St
         }
         if let Some(other) = nodes.insert(node.id.clone(), node) {
             let other: &Node = &other;
-            let message = format!("`{}` is defined twice; give one of the two another name", other.id);
+            let message = format!(
+                "`{}` is defined twice; give one of the two another name",
+                other.id
+            );
             return Err(Error::at(ErrorKind::Graph, &other.place, message));
         }
     }
@@ -45,20 +48,37 @@ fn names(drafts: &[Draft]) -> Result<Names> {
         sources: HashMap::new(),
         disabled: BTreeSet::new(),
         targets: HashMap::new(),
-        root: drafts.first().map(|draft| draft.node.package.clone()).unwrap_or_default(),
+        root: drafts
+            .first()
+            .map(|draft| draft.node.package.clone())
+            .unwrap_or_default(),
     };
     for Draft { node, enabled } in drafts {
         let entry = (node.package.clone(), node.id.clone());
         match node.kind {
             NodeKind::Test => continue,
             NodeKind::Source => {
-                let key = node.name.split_once('.').map(|(source, table)| (source.to_owned(), table.to_owned()));
-                names.sources.entry(key.unwrap_or_default()).or_default().push(entry);
+                let key = node
+                    .name
+                    .split_once('.')
+                    .map(|(source, table)| (source.to_owned(), table.to_owned()));
+                names
+                    .sources
+                    .entry(key.unwrap_or_default())
+                    .or_default()
+                    .push(entry);
             }
             NodeKind::Model(_) | NodeKind::Seed => {
                 let same = names.refs.entry(node.name.clone()).or_default();
-                if *enabled && same.iter().any(|(package, id)| *package == node.package && !names.disabled.contains(id)) {
-                    let message = format!("`{}` is the name of another model or seed too; names must differ", node.name);
+                if *enabled
+                    && same
+                        .iter()
+                        .any(|(package, id)| *package == node.package && !names.disabled.contains(id))
+                {
+                    let message = format!(
+                        "`{}` is the name of another model or seed too; names must differ",
+                        node.name
+                    );
                     return Err(Error::at(ErrorKind::Graph, &node.place, message));
                 }
                 same.push(entry);
@@ -68,7 +88,9 @@ fn names(drafts: &[Draft]) -> Result<Names> {
             names.disabled.insert(node.id.clone());
         }
         let target = match (&node.relation, node.kind) {
-            (_, NodeKind::Model(Materialization::Ephemeral)) => Target::Cte(format!("__dbt__cte__{}", node.name)),
+            (_, NodeKind::Model(Materialization::Ephemeral)) => {
+                Target::Cte(format!("__dbt__cte__{}", node.name))
+            }
             (Some(relation), _) => Target::Relation(relation.clone()),
             (None, _) => continue,
         };
@@ -82,17 +104,29 @@ fn resolve(node: &mut Node, names: &Names) -> Result<bool> {
     let mut depends_on = BTreeSet::new();
     let mut targets = HashMap::new();
     for (dependency, line) in &node.dependencies {
-        let place = if *line == 0 { node.place.clone() } else { Place::new(&node.place.file, *line) };
+        let place = if *line == 0 {
+            node.place.clone()
+        } else {
+            Place::new(&node.place.file, *line)
+        };
         let found = names.find(&node.package, dependency);
         let Some(id) = found else {
             let message = format!("{dependency} names nothing in this project");
-            return Err(Error::at(ErrorKind::Graph, &place, format!("{message}{}", names.suggest(dependency))));
+            return Err(Error::at(
+                ErrorKind::Graph,
+                &place,
+                format!("{message}{}", names.suggest(dependency)),
+            ));
         };
         if names.disabled.contains(id) {
             if node.kind == NodeKind::Test {
                 return Ok(false);
             }
-            return Err(Error::at(ErrorKind::Graph, &place, format!("{dependency} is disabled by its configuration")));
+            return Err(Error::at(
+                ErrorKind::Graph,
+                &place,
+                format!("{dependency} is disabled by its configuration"),
+            ));
         }
         if let Some(target) = names.targets.get(id) {
             targets.insert(dependency.clone(), target.clone());
@@ -111,13 +145,18 @@ impl Names {
     fn find(&self, package: &str, dependency: &Dependency) -> Option<&String> {
         let (found, wanted) = match dependency {
             Dependency::Ref { package, name } => (self.refs.get(name)?, package.as_deref()),
-            Dependency::Source { source, table } => (self.sources.get(&(source.clone(), table.clone()))?, None),
+            Dependency::Source { source, table } => {
+                (self.sources.get(&(source.clone(), table.clone()))?, None)
+            }
         };
         let enabled = || found.iter().filter(|(_, id)| !self.disabled.contains(id));
         let among = |of: &str| enabled().find(|(candidate, _)| candidate == of);
         let best = match wanted {
             Some(wanted) => among(wanted).or_else(|| found.iter().find(|(candidate, _)| candidate == wanted)),
-            None => among(package).or_else(|| among(&self.root)).or_else(|| enabled().next()).or_else(|| found.first()),
+            None => among(package)
+                .or_else(|| among(&self.root))
+                .or_else(|| enabled().next())
+                .or_else(|| found.first()),
         };
         best.map(|(_, id)| id)
     }
@@ -126,9 +165,14 @@ impl Names {
     fn suggest(&self, dependency: &Dependency) -> String {
         let (wanted, candidates): (&str, Vec<&String>) = match dependency {
             Dependency::Ref { name, .. } => (name, self.refs.keys().collect()),
-            Dependency::Source { table, .. } => (table, self.sources.keys().map(|(_, table)| table).collect()),
+            Dependency::Source { table, .. } => {
+                (table, self.sources.keys().map(|(_, table)| table).collect())
+            }
         };
-        let best = candidates.into_iter().map(|candidate| (distance(wanted, candidate), candidate)).min();
+        let best = candidates
+            .into_iter()
+            .map(|candidate| (distance(wanted, candidate), candidate))
+            .min();
         match best {
             Some((distance, candidate)) if distance <= 3 => format!("; did you mean `{candidate}`?"),
             _ => String::new(),
@@ -158,7 +202,10 @@ fn check_relations(nodes: &BTreeMap<String, Node>) -> Result<()> {
         let Some(relation) = &node.relation else { continue };
         // DuckDB's names are case-insensitive.
         if let Some(other) = built.insert(relation.to_string().to_lowercase(), node) {
-            let message = format!("`{}` and `{}` both build {relation}; give one of them an alias or a schema", other.id, node.id);
+            let message = format!(
+                "`{}` and `{}` both build {relation}; give one of them an alias or a schema",
+                other.id, node.id
+            );
             return Err(Error::at(ErrorKind::Graph, &node.place, message));
         }
     }
@@ -166,38 +213,52 @@ fn check_relations(nodes: &BTreeMap<String, Node>) -> Result<()> {
 }
 
 fn attach_tests(nodes: &mut BTreeMap<String, Node>) {
-    let mut edges: Vec<(String, String, Option<(String, String)>)> = Vec::new();
-    for node in nodes.values().filter(|node| node.kind == NodeKind::Test) {
-        let column = match &node.detail {
-            Detail::Generic(_, test) => test.column.clone().map(|column| (test.attached.clone(), column)),
-            _ => None,
-        };
-        for parent in &node.depends_on {
-            edges.push((parent.clone(), node.id.clone(), column.clone()));
+    let tests = nodes.values().filter(|node| node.kind == NodeKind::Test);
+    let tests = tests.map(|node| (node.id.clone(), node.depends_on.clone(), tested_column(node)));
+    for (test, parents, column) in tests.collect::<Vec<_>>() {
+        for parent in parents {
+            let Some(parent) = nodes.get_mut(&parent) else {
+                continue;
+            };
+            if let Some((attached, column)) = &column
+                && *attached == parent.id
+                && let Some(column) = parent
+                    .columns
+                    .iter_mut()
+                    .find(|candidate| candidate.name == *column)
+            {
+                column.tests.push(test.clone());
+            }
+            parent.tests.push(test.clone());
         }
     }
-    for (parent, test, column) in edges {
-        let Some(parent) = nodes.get_mut(&parent) else { continue };
-        if let Some((attached, column)) = column
-            && attached == parent.id
-            && let Some(column) = parent.columns.iter_mut().find(|candidate| candidate.name == column)
-        {
-            column.tests.push(test.clone());
-        }
-        parent.tests.push(test);
+}
+
+/// The node and column a generic test stands under.
+fn tested_column(node: &Node) -> Option<(String, String)> {
+    match &node.detail {
+        Detail::Generic(_, test) => Some((test.attached.clone(), test.column.clone()?)),
+        _ => None,
     }
 }
 
 /// Parents first; among the ready ones the smallest id, so that the order does not depend on anything else.
 fn order(nodes: &BTreeMap<String, Node>) -> Result<Vec<String>> {
-    let mut waiting: BTreeMap<&str, usize> = nodes.values().map(|node| (node.id.as_str(), node.depends_on.len())).collect();
+    let mut waiting: BTreeMap<&str, usize> = nodes
+        .values()
+        .map(|node| (node.id.as_str(), node.depends_on.len()))
+        .collect();
     let mut children: HashMap<&str, Vec<&str>> = HashMap::new();
     for node in nodes.values() {
         for parent in &node.depends_on {
             children.entry(parent).or_default().push(&node.id);
         }
     }
-    let mut ready: BTreeSet<&str> = waiting.iter().filter(|(_, parents)| **parents == 0).map(|(id, _)| *id).collect();
+    let mut ready: BTreeSet<&str> = waiting
+        .iter()
+        .filter(|(_, parents)| **parents == 0)
+        .map(|(id, _)| *id)
+        .collect();
     let mut order = Vec::with_capacity(nodes.len());
     while let Some(id) = ready.pop_first() {
         waiting.remove(id);
@@ -223,11 +284,18 @@ fn cycle(nodes: &BTreeMap<String, Node>, waiting: &BTreeMap<&str, usize>) -> Err
     let mut at = waiting.keys().next().copied().unwrap_or_default();
     while !path.contains(&at) {
         path.push(at);
-        let blocked = nodes.get(at).and_then(|node| node.depends_on.iter().find(|parent| waiting.contains_key(parent.as_str())));
+        let blocked = nodes.get(at).and_then(|node| {
+            node.depends_on
+                .iter()
+                .find(|parent| waiting.contains_key(parent.as_str()))
+        });
         at = blocked.map_or("", String::as_str);
     }
     let start = path.iter().position(|id| *id == at).unwrap_or(0);
-    let mut names: Vec<&str> = path[start..].iter().map(|id| id.rsplit('.').next().unwrap_or(id)).collect();
+    let mut names: Vec<&str> = path[start..]
+        .iter()
+        .map(|id| id.rsplit('.').next().unwrap_or(id))
+        .collect();
     names.reverse();
     names.extend(names.first().copied());
     let message = format!("models refer to each other in a circle: {}", names.join(" → "));

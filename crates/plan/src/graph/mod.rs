@@ -1,10 +1,13 @@
 //! Project + inputs → nodes with their configuration, relations and dependencies, in build order.
 
 pub(crate) mod config;
-pub(crate) mod names;
-pub(crate) mod select;
-mod parse;
+mod describe;
+mod generic;
+mod layers;
 mod link;
+pub(crate) mod names;
+mod parse;
+pub(crate) mod select;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -13,6 +16,7 @@ use indexmap::IndexMap;
 use minijinja::Value;
 use serde_json::Value as Json;
 
+use crate::compile;
 use crate::error::{Place, Result};
 use crate::inputs::{Inputs, Selection};
 use crate::jinja::catalog::Macro;
@@ -129,7 +133,9 @@ pub struct Graph {
 
 impl std::fmt::Debug for Graph {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Graph").field("order", &self.order).finish_non_exhaustive()
+        f.debug_struct("Graph")
+            .field("order", &self.order)
+            .finish_non_exhaustive()
     }
 }
 
@@ -139,7 +145,11 @@ impl Graph {
         let session = Session::new(&project.env, Arc::clone(&project.catalog), world(project, inputs));
         let drafts = parse::parse(project, &session, inputs)?;
         let (nodes, order) = link::link(drafts)?;
-        Ok(Graph { nodes, order, session })
+        Ok(Graph {
+            nodes,
+            order,
+            session,
+        })
     }
 
     /// All enabled nodes, parents before children.
@@ -157,9 +167,23 @@ impl Graph {
         select::select(self, selection)
     }
 
+    /// The compiled query of a model or test as a full build runs it; none for other nodes.
+    pub fn compiled(&self, id: &str) -> Result<Option<String>> {
+        match self.nodes.get(id) {
+            Some(node) if matches!(node.kind, NodeKind::Model(_) | NodeKind::Test) => {
+                compile::sql(self, &self.session, node, false).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
     /// Every edge (parent id, child id), tests included; sorted.
     pub fn lineage(&self) -> Vec<(String, String)> {
-        let edges = self.nodes.values().flat_map(|node| node.depends_on.iter().map(|parent| (parent.clone(), node.id.clone())));
+        let edges = self.nodes.values().flat_map(|node| {
+            node.depends_on
+                .iter()
+                .map(|parent| (parent.clone(), node.id.clone()))
+        });
         let mut edges: Vec<_> = edges.collect();
         edges.sort();
         edges
@@ -167,7 +191,11 @@ impl Graph {
 }
 
 pub(crate) fn world(project: &Project, inputs: &Inputs) -> World {
-    let threads = project.targets().iter().find(|target| target.name == inputs.target_name).map_or(1, |target| target.threads);
+    let threads = project
+        .targets()
+        .iter()
+        .find(|target| target.name == inputs.target_name)
+        .map_or(1, |target| target.threads);
     let target: [(&str, Json); 8] = [
         ("name", inputs.target_name.clone().into()),
         ("target_name", inputs.target_name.clone().into()),
@@ -176,15 +204,25 @@ pub(crate) fn world(project: &Project, inputs: &Inputs) -> World {
         ("dbname", inputs.database.clone().into()),
         ("type", "duckdb".into()),
         ("threads", threads.into()),
-        ("profile_name", project.settings.profile.clone().unwrap_or_default().into()),
+        (
+            "profile_name",
+            project.settings.profile.clone().unwrap_or_default().into(),
+        ),
     ];
     World {
         project: project.settings.name.clone(),
-        target: target.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
+        target: target
+            .into_iter()
+            .map(|(key, value)| (key.to_owned(), value))
+            .collect(),
         env: inputs.env.clone(),
         vars: inputs.vars.clone(),
         project_vars: project.settings.vars.clone(),
-        package_vars: project.packages.iter().map(|package| (package.name.clone(), package.settings.vars.clone())).collect(),
+        package_vars: project
+            .packages
+            .iter()
+            .map(|package| (package.name.clone(), package.settings.vars.clone()))
+            .collect(),
         run_started_at: inputs.run_started_at.clone(),
         invocation_id: inputs.invocation_id.clone(),
         full_refresh: inputs.full_refresh,

@@ -11,15 +11,21 @@ const MAX_NAME: usize = 64;
 const HASH_LENGTH: usize = 10;
 
 pub(crate) fn md5_hex(text: &str) -> String {
-    Md5::digest(text.as_bytes()).iter().fold(String::with_capacity(32), |mut hex, byte| {
-        use std::fmt::Write;
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    Md5::digest(text.as_bytes())
+        .iter()
+        .fold(String::with_capacity(32), |mut hex, byte| {
+            use std::fmt::Write;
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        })
 }
 
 /// The short name (files, alias) and the full name (id).
-pub(crate) fn test_names(test_type: &str, target: &str, arguments: &IndexMap<String, Json>) -> (String, String) {
+pub(crate) fn test_names(
+    test_type: &str,
+    target: &str,
+    arguments: &IndexMap<String, Json>,
+) -> (String, String) {
     let mut sorted: Vec<_> = arguments.iter().filter(|(name, _)| *name != "model").collect();
     sorted.sort_by_key(|(name, _)| *name);
     let mut parts = Vec::new();
@@ -59,13 +65,27 @@ fn clean(part: &str) -> String {
 }
 
 /// The hash that ends a test's id: of its name and Python's `repr` of what it tests.
-pub(crate) fn test_hash(name: &str, test: &str, namespace: Option<&str>, arguments: &IndexMap<String, Json>) -> String {
-    let kwargs = Json::Object(arguments.iter().map(|(name, value)| (name.clone(), value.clone())).collect());
-    let metadata = Json::Object(
-        [("kwargs", kwargs), ("name", test.into()), ("namespace", namespace.map_or(Json::Null, Json::from))]
-            .map(|(key, value)| (key.to_owned(), value))
-            .into_iter()
+pub(crate) fn test_hash(
+    name: &str,
+    test: &str,
+    namespace: Option<&str>,
+    arguments: &IndexMap<String, Json>,
+) -> String {
+    let kwargs = Json::Object(
+        arguments
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone()))
             .collect(),
+    );
+    let metadata = Json::Object(
+        [
+            ("kwargs", kwargs),
+            ("name", test.into()),
+            ("namespace", namespace.map_or(Json::Null, Json::from)),
+        ]
+        .map(|(key, value)| (key.to_owned(), value))
+        .into_iter()
+        .collect(),
     );
     let hash = md5_hex(&format!("{name}{}", hashable_repr(&metadata)));
     hash[hash.len() - HASH_LENGTH..].to_owned()
@@ -77,11 +97,16 @@ fn hashable_repr(value: &Json) -> String {
         Json::Object(map) => {
             let mut sorted: Vec<_> = map.iter().collect();
             sorted.sort_by_key(|(key, _)| *key);
-            let items: Vec<String> =
-                sorted.into_iter().map(|(key, value)| format!("{}: {}", python_repr(key), hashable_repr(value))).collect();
+            let items: Vec<String> = sorted
+                .into_iter()
+                .map(|(key, value)| format!("{}: {}", python_repr(key), hashable_repr(value)))
+                .collect();
             format!("{{{}}}", items.join(", "))
         }
-        Json::Array(items) => format!("[{}]", items.iter().map(hashable_repr).collect::<Vec<_>>().join(", ")),
+        Json::Array(items) => format!(
+            "[{}]",
+            items.iter().map(hashable_repr).collect::<Vec<_>>().join(", ")
+        ),
         leaf => python_repr(&python_str(leaf)),
     }
 }
@@ -94,10 +119,15 @@ fn python_str(value: &Json) -> String {
         Json::Bool(false) => "False".to_owned(),
         Json::String(text) => text.clone(),
         Json::Number(number) => number.to_string(),
-        Json::Array(items) => format!("[{}]", items.iter().map(python_value_repr).collect::<Vec<_>>().join(", ")),
+        Json::Array(items) => format!(
+            "[{}]",
+            items.iter().map(python_value_repr).collect::<Vec<_>>().join(", ")
+        ),
         Json::Object(map) => {
-            let items: Vec<String> =
-                map.iter().map(|(key, value)| format!("{}: {}", python_repr(key), python_value_repr(value))).collect();
+            let items: Vec<String> = map
+                .iter()
+                .map(|(key, value)| format!("{}: {}", python_repr(key), python_value_repr(value)))
+                .collect();
             format!("{{{}}}", items.join(", "))
         }
     }
@@ -113,7 +143,11 @@ fn python_value_repr(value: &Json) -> String {
 /// Python's `repr` of a text.
 fn python_repr(text: &str) -> String {
     use std::fmt::Write;
-    let quote = if text.contains('\'') && !text.contains('"') { '"' } else { '\'' };
+    let quote = if text.contains('\'') && !text.contains('"') {
+        '"'
+    } else {
+        '\''
+    };
     let mut out = String::from(quote);
     for c in text.chars() {
         match c {
@@ -140,12 +174,18 @@ mod tests {
     use super::*;
 
     fn arguments(pairs: &[(&str, Json)]) -> IndexMap<String, Json> {
-        pairs.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
+        pairs
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), value.clone()))
+            .collect()
     }
 
     #[test]
     fn ids_are_those_of_dbt() {
-        let args = arguments(&[("column_name", "order_id".into()), ("model", "{{ get_where_subquery(ref('fct_orders')) }}".into())]);
+        let args = arguments(&[
+            ("column_name", "order_id".into()),
+            ("model", "{{ get_where_subquery(ref('fct_orders')) }}".into()),
+        ]);
         let (_, full) = test_names("unique", "fct_orders", &args);
         assert_eq!(full, "unique_fct_orders_order_id");
         assert_eq!(test_hash(&full, "unique", None, &args), "523ddb6ce5");
@@ -153,10 +193,19 @@ mod tests {
 
     #[test]
     fn long_names_are_cut_and_hashed() {
-        let values = Json::from(vec!["placed", "shipped", "completed", "return_pending", "returned"]);
+        let values = Json::from(vec![
+            "placed",
+            "shipped",
+            "completed",
+            "return_pending",
+            "returned",
+        ]);
         let args = arguments(&[("values", values), ("column_name", "status".into())]);
         let (short, full) = test_names("accepted_values", "orders", &args);
-        assert_eq!(full, "accepted_values_orders_status__placed__shipped__completed__return_pending__returned");
+        assert_eq!(
+            full,
+            "accepted_values_orders_status__placed__shipped__completed__return_pending__returned"
+        );
         assert_eq!(short.len(), "accepted_values_orders".len() + 1 + 32);
     }
 }

@@ -2,20 +2,18 @@
 
 use std::sync::Arc;
 
-use indexmap::IndexMap;
 use minijinja::value::{Serde, Value};
 use serde_json::{Value as Json, json};
 
-use super::config::{self, CommonConfig, Layers, Materialization};
-use super::names::{test_hash, test_names};
-use super::{Column, Detail, GenericTest, Node, NodeKind};
-use crate::compile;
+use super::config::{self, CommonConfig, Materialization};
+use super::layers::Layers;
+use super::{Detail, Node, NodeKind};
 use crate::error::{Error, ErrorKind, Place, Result};
 use crate::inputs::Inputs;
-use crate::jinja::catalog::{DBT, Macro};
+use crate::jinja::catalog::DBT;
 use crate::jinja::session::{Dependency, Frame, Phase, Session, relation_value};
-use crate::jinja::values::{Relation, quote};
-use crate::project::schema::{ColumnProperties, Properties, PropertiesOf, SourceProperties, TestProperties};
+use crate::jinja::values::Relation;
+use crate::project::schema::{Properties, PropertiesOf};
 use crate::project::settings::{ConfigTree, RawConfig, Setting};
 use crate::project::{FileKind, Package, Project, SourceFile};
 
@@ -25,15 +23,20 @@ pub(super) struct Draft {
     pub(super) enabled: bool,
 }
 
-struct Parser<'a> {
-    project: &'a Project,
-    session: &'a Session,
-    inputs: &'a Inputs,
-    drafts: Vec<Draft>,
+pub(super) struct Parser<'a> {
+    pub(super) project: &'a Project,
+    pub(super) session: &'a Session,
+    pub(super) inputs: &'a Inputs,
+    pub(super) drafts: Vec<Draft>,
 }
 
 pub(super) fn parse(project: &Project, session: &Session, inputs: &Inputs) -> Result<Vec<Draft>> {
-    let mut parser = Parser { project, session, inputs, drafts: Vec::new() };
+    let mut parser = Parser {
+        project,
+        session,
+        inputs,
+        drafts: Vec::new(),
+    };
     for package in &project.packages {
         parser.package(package)?;
     }
@@ -41,16 +44,16 @@ pub(super) fn parse(project: &Project, session: &Session, inputs: &Inputs) -> Re
 }
 
 /// A node before its type is known: what files and properties say.
-struct Common<'a> {
-    id: String,
-    package: &'a Package,
-    name: &'a str,
-    place: Place,
-    fqn: Vec<String>,
-    layers: Layers,
-    frame: Frame,
+pub(super) struct Common<'a> {
+    pub(super) id: String,
+    pub(super) package: &'a Package,
+    pub(super) name: &'a str,
+    pub(super) place: Place,
+    pub(super) fqn: Vec<String>,
+    pub(super) layers: Layers,
+    pub(super) frame: Frame,
     /// The node's own file, to find lines in; empty for a generic test.
-    text: &'a str,
+    pub(super) text: &'a str,
 }
 
 impl Parser<'_> {
@@ -59,7 +62,7 @@ impl Parser<'_> {
             let properties = properties_of(package, file);
             match file.kind {
                 FileKind::Model | FileKind::Seed => self.relation_file(package, file, properties)?,
-                FileKind::Test => self.singular(package, file)?,
+                FileKind::Test => self.singular(package, file, properties)?,
                 FileKind::Snapshot => self.snapshot(package, file, properties)?,
             }
         }
@@ -76,9 +79,18 @@ impl Parser<'_> {
     }
 
     /// Root project's configuration of a package wins over the package's own.
-    fn tree_layers(&self, package: &Package, fqn: &[String], tree: fn(&Package) -> &ConfigTree) -> Result<Layers> {
+    pub(super) fn tree_layers(
+        &self,
+        package: &Package,
+        fqn: &[String],
+        tree: fn(&Package) -> &ConfigTree,
+    ) -> Result<Layers> {
         let mut layers = Layers::default();
-        let root = self.project.packages.first().filter(|root| root.name != package.name);
+        let root = self
+            .project
+            .packages
+            .first()
+            .filter(|root| root.name != package.name);
         for of in std::iter::once(package).chain(root) {
             for config in tree(of).path(fqn) {
                 layers.add(&self.evaluated(config)?);
@@ -88,141 +100,189 @@ impl Parser<'_> {
     }
 
     /// YAML configuration may hold Jinja. Hooks keep theirs: they are rendered with their node. So does `where`.
-    fn evaluated(&self, config: &RawConfig) -> Result<RawConfig> {
+    pub(super) fn evaluated(&self, config: &RawConfig) -> Result<RawConfig> {
         let mut evaluated = RawConfig::new();
         for (key, setting) in config {
             let late = matches!(key.as_str(), "pre_hook" | "post_hook" | "pre-hook" | "post-hook");
-            let value = if late { setting.value.clone() } else { self.session.evaluate_json(&setting.place, &setting.value)? };
-            evaluated.insert(key.clone(), Setting { value, place: setting.place.clone() });
+            let value = if late {
+                setting.value.clone()
+            } else {
+                self.session.evaluate_json(&setting.place, &setting.value)?
+            };
+            evaluated.insert(
+                key.clone(),
+                Setting {
+                    value,
+                    place: setting.place.clone(),
+                },
+            );
         }
         Ok(evaluated)
     }
 
-    fn frame(&self, package: &Package, file: &str, name: &str, layers: &Layers) -> Frame {
+    pub(super) fn frame(&self, package: &Package, file: &str, name: &str, layers: &Layers) -> Frame {
         Frame {
             phase: Phase::Parse,
             package: package.name.clone(),
             file: file.to_owned(),
             this: relation_value(&self.relation(name)),
-            model: model_value(&json!({"name": name, "package_name": package.name, "original_file_path": file})),
+            model: model_value(
+                &json!({"name": name, "package_name": package.name, "original_file_path": file}),
+            ),
             config: layers.values(),
             ..Frame::default()
         }
     }
 
     fn relation(&self, name: &str) -> Relation {
-        Relation { database: self.inputs.database.clone(), schema: self.inputs.target_schema.clone(), identifier: name.to_owned() }
+        Relation {
+            database: self.inputs.database.clone(),
+            schema: self.inputs.target_schema.clone(),
+            identifier: name.to_owned(),
+        }
     }
 
-    fn relation_file(&mut self, package: &Package, file: &SourceFile, properties: Option<&Properties>) -> Result<()> {
+    fn relation_file(
+        &mut self,
+        package: &Package,
+        file: &SourceFile,
+        properties: Option<&Properties>,
+    ) -> Result<()> {
         let is_model = file.kind == FileKind::Model;
-        let tree: fn(&Package) -> &ConfigTree = if is_model { |of| &of.settings.models } else { |of| &of.settings.seeds };
-        self.session.enter(Frame { package: package.name.clone(), file: file.path.clone(), ..Frame::default() });
+        let tree: fn(&Package) -> &ConfigTree = if is_model {
+            |of| &of.settings.models
+        } else {
+            |of| &of.settings.seeds
+        };
+        self.session.enter(Frame {
+            package: package.name.clone(),
+            file: file.path.clone(),
+            ..Frame::default()
+        });
         let mut layers = self.tree_layers(package, &file.fqn, tree)?;
         if let Some(properties) = properties {
             layers.add(&self.evaluated(&properties.config)?);
         }
-        self.session.enter(self.frame(package, &file.path, &file.name, &layers));
+        self.session
+            .enter(self.frame(package, &file.path, &file.name, &layers));
         if is_model {
             self.session.render_file(&file.path)?;
         }
         let mut frame = self.session.leave();
         let config_place = Place::new(&file.path, config_line(&file.text));
         layers.add(&captured(&mut frame, &config_place));
-        let id = format!("{}.{}.{}", if is_model { "model" } else { "seed" }, package.name, file.name);
+        let id = format!(
+            "{}.{}.{}",
+            if is_model { "model" } else { "seed" },
+            package.name,
+            file.name
+        );
         let place = Place::new(&file.path, 0);
-        let common = Common { id, package, name: &file.name, place: place.clone(), fqn: file.fqn.clone(), layers, frame, text: &file.text };
+        let common = Common {
+            id,
+            package,
+            name: &file.name,
+            place: place.clone(),
+            fqn: file.fqn.clone(),
+            layers,
+            frame,
+            text: &file.text,
+        };
         let raw = common.layers.0.clone();
         let (settings, kind, detail) = if is_model {
             let (settings, model) = config::model(&raw, &place)?;
-            (settings, NodeKind::Model(model.materialization), Detail::Model(model))
+            (
+                settings,
+                NodeKind::Model(model.materialization),
+                Detail::Model(model),
+            )
         } else {
             let (settings, seed) = config::seed(&raw, &place)?;
             (settings, NodeKind::Seed, Detail::Seed(seed))
         };
         let mut draft = self.draft(common, settings, kind, detail)?;
-        if let Some(properties) = properties {
-            draft.node.described_at = Some(properties.place.clone());
-            draft.node.description = self.description(&properties.place, &properties.description)?;
-            draft.node.columns = self.columns(&properties.place, &properties.columns)?;
-        }
+        self.describe(&mut draft.node, properties)?;
         self.drafts.push(draft);
         Ok(())
     }
 
-    fn snapshot(&mut self, package: &Package, file: &SourceFile, properties: Option<&Properties>) -> Result<()> {
+    fn snapshot(
+        &mut self,
+        package: &Package,
+        file: &SourceFile,
+        properties: Option<&Properties>,
+    ) -> Result<()> {
         let mut layers = self.tree_layers(package, &file.fqn, |of| &of.settings.snapshots)?;
         if let Some(properties) = properties {
             layers.add(&self.evaluated(&properties.config)?);
         }
         let disabled = |value: &Json| value == &Json::Bool(false);
-        if layers.0.get("enabled").is_some_and(|setting| disabled(&setting.value)) || file.text.replace(' ', "").contains("enabled=false") {
+        if layers
+            .0
+            .get("enabled")
+            .is_some_and(|setting| disabled(&setting.value))
+            || file.text.replace(' ', "").contains("enabled=false")
+        {
             return Ok(());
         }
         let message = "snapshots are not supported by the built-in runner yet; set `enabled: false` for it or use stock dbt";
-        Err(Error::at(ErrorKind::Unsupported, &Place::new(&file.path, 0), message))
+        Err(Error::at(
+            ErrorKind::Unsupported,
+            &Place::new(&file.path, 0),
+            message,
+        ))
     }
 
-    fn singular(&mut self, package: &Package, file: &SourceFile) -> Result<()> {
-        self.session.enter(Frame { package: package.name.clone(), file: file.path.clone(), ..Frame::default() });
+    fn singular(
+        &mut self,
+        package: &Package,
+        file: &SourceFile,
+        properties: Option<&Properties>,
+    ) -> Result<()> {
+        self.session.enter(Frame {
+            package: package.name.clone(),
+            file: file.path.clone(),
+            ..Frame::default()
+        });
         let mut layers = self.tree_layers(package, &file.fqn, |of| &of.settings.tests)?;
-        self.session.enter(self.frame(package, &file.path, &file.name, &layers));
+        if let Some(properties) = properties {
+            layers.add(&self.evaluated(&properties.config)?);
+        }
+        self.session
+            .enter(self.frame(package, &file.path, &file.name, &layers));
         self.session.render_file(&file.path)?;
         let mut frame = self.session.leave();
-        layers.add(&captured(&mut frame, &Place::new(&file.path, config_line(&file.text))));
+        layers.add(&captured(
+            &mut frame,
+            &Place::new(&file.path, config_line(&file.text)),
+        ));
         let place = Place::new(&file.path, 0);
         let (settings, test) = config::test(&layers.0, &place)?;
         let id = format!("test.{}.{}", package.name, file.name);
-        let common = Common { id, package, name: &file.name, place, fqn: file.fqn.clone(), layers, frame, text: &file.text };
-        let draft = self.draft(common, settings, NodeKind::Test, Detail::Singular(test))?;
+        let common = Common {
+            id,
+            package,
+            name: &file.name,
+            place,
+            fqn: file.fqn.clone(),
+            layers,
+            frame,
+            text: &file.text,
+        };
+        let mut draft = self.draft(common, settings, NodeKind::Test, Detail::Singular(test))?;
+        self.describe(&mut draft.node, properties)?;
         self.drafts.push(draft);
         Ok(())
     }
 
-    fn source(&mut self, package: &Package, source: &SourceProperties) -> Result<()> {
-        self.session.enter(Frame { package: package.name.clone(), file: source.place.file.clone(), ..Frame::default() });
-        let text = |text: &str| -> Result<String> { Ok(self.session.evaluate_text(&source.place, text)?.to_string()) };
-        let relation = Relation {
-            database: source.database.as_deref().map(text).transpose()?.unwrap_or_else(|| self.inputs.database.clone()),
-            schema: text(&source.schema)?,
-            identifier: text(&source.identifier)?,
-        };
-        let raw = self.evaluated(&source.config)?;
-        let enabled = raw.get("enabled").is_none_or(|setting| setting.value != Json::Bool(false));
-        if let Some((key, setting)) = raw.iter().find(|(key, _)| {
-            !["enabled", "meta", "tags", "freshness", "loaded_at_field", "loaded_at_query", "event_time"].contains(&key.as_str())
-        }) {
-            let message = format!("config `{key}` of a source is not known to the built-in runner");
-            return Err(Error::at(ErrorKind::Unsupported, &setting.place, message));
-        }
-        let fqn = [vec![package.name.clone()], folders(&source.place.file), vec![source.source.clone(), source.table.clone()]].concat();
-        let node = Node {
-            id: format!("source.{}.{}.{}", package.name, source.source, source.table),
-            name: format!("{}.{}", source.source, source.table),
-            package: package.name.clone(),
-            kind: NodeKind::Source,
-            place: source.place.clone(),
-            described_at: Some(source.place.clone()),
-            fqn,
-            relation: Some(relation),
-            description: if source.description.is_empty() { source.source_description.clone() } else { source.description.clone() },
-            columns: self.columns(&source.place, &source.columns)?,
-            tags: source.tags.clone(),
-            depends_on: Vec::new(),
-            tests: Vec::new(),
-            common: no_config(),
-            detail: Detail::Source,
-            config: IndexMap::new(),
-            dependencies: IndexMap::new(),
-            targets: Arc::default(),
-            model: Value::default(),
-        };
-        self.drafts.push(Draft { node, enabled });
-        Ok(())
-    }
-
     /// Relation and hooks of a parsed node.
-    fn draft(&self, mut common: Common<'_>, settings: CommonConfig, kind: NodeKind, detail: Detail) -> Result<Draft> {
+    pub(super) fn draft(
+        &self,
+        mut common: Common<'_>,
+        settings: CommonConfig,
+        kind: NodeKind,
+        detail: Detail,
+    ) -> Result<Draft> {
         let mut relation = None;
         if settings.enabled && kind != NodeKind::Test {
             relation = Some(self.place_relation(&common, &settings)?);
@@ -263,7 +323,11 @@ impl Parser<'_> {
             common: settings,
             detail,
             config: frame.config,
-            dependencies: frame.dependencies.into_iter().map(|dependency| with_line(dependency, text)).collect(),
+            dependencies: frame
+                .dependencies
+                .into_iter()
+                .map(|dependency| with_line(dependency, text))
+                .collect(),
             targets: Arc::default(),
             model: frame.model,
         };
@@ -275,11 +339,21 @@ impl Parser<'_> {
         let node = model_value(&node_value(common, NodeKind::Test, None, settings));
         let root = &self.project.settings.name;
         let named = |name: &str, custom: Option<&String>| -> Result<String> {
-            let found = self.project.catalog.get(root, name).or_else(|| self.project.catalog.get(DBT, name));
-            let found = found.ok_or_else(|| Error::at(ErrorKind::Project, &common.place, format!("no macro `{name}`")))?;
+            let found = self
+                .project
+                .catalog
+                .get(root, name)
+                .or_else(|| self.project.catalog.get(DBT, name));
+            let found = found
+                .ok_or_else(|| Error::at(ErrorKind::Project, &common.place, format!("no macro `{name}`")))?;
             let custom = custom.map_or_else(|| Value::from(()), |custom| Value::from(custom.clone()));
             let args = [custom, node.clone()];
-            Ok(self.session.call(found, &args, &common.place)?.to_string().trim().to_owned())
+            Ok(self
+                .session
+                .call(found, &args, &common.place)?
+                .to_string()
+                .trim()
+                .to_owned())
         };
         self.session.enter(Frame {
             package: common.package.name.clone(),
@@ -288,151 +362,14 @@ impl Parser<'_> {
             ..Frame::default()
         });
         Ok(Relation {
-            database: settings.database.clone().unwrap_or_else(|| self.inputs.database.clone()),
+            database: settings
+                .database
+                .clone()
+                .unwrap_or_else(|| self.inputs.database.clone()),
             schema: named("generate_schema_name", settings.schema.as_ref())?,
             identifier: named("generate_alias_name", settings.alias.as_ref())?,
         })
     }
-
-    fn property_tests(&mut self, package: &Package, properties: &Properties) -> Result<()> {
-        let kind = match properties.of {
-            PropertiesOf::Model => "model",
-            PropertiesOf::Seed => "seed",
-            PropertiesOf::Snapshot => return Ok(()),
-        };
-        let id = format!("{kind}.{}.{}", package.name, properties.name);
-        let Some(draft) = self.drafts.iter().find(|draft| draft.node.id == id) else {
-            let message = format!("there is no {kind} `{}` for these properties", properties.name);
-            return Err(Error::at(ErrorKind::Graph, &properties.place, message));
-        };
-        if !draft.enabled {
-            return Ok(());
-        }
-        let under = Under { id, call: format!("ref('{}')", properties.name), name: properties.name.clone(), prefix: "", tags: &[] };
-        self.tests(package, &under, &properties.tests, &properties.columns)
-    }
-
-    fn source_tests(&mut self, package: &Package, source: &SourceProperties) -> Result<()> {
-        let under = Under {
-            id: format!("source.{}.{}.{}", package.name, source.source, source.table),
-            call: format!("source('{}', '{}')", source.source, source.table),
-            name: format!("{}_{}", source.source, source.table),
-            prefix: "source_",
-            tags: &source.tags,
-        };
-        let enabled = self.drafts.iter().any(|draft| draft.node.id == under.id && draft.enabled);
-        if enabled { self.tests(package, &under, &source.tests, &source.columns) } else { Ok(()) }
-    }
-
-    fn tests(&mut self, package: &Package, under: &Under<'_>, tests: &[TestProperties], columns: &[ColumnProperties]) -> Result<()> {
-        for column in columns {
-            for test in &column.tests {
-                self.generic(package, under, test, Some(column))?;
-            }
-        }
-        for test in tests {
-            self.generic(package, under, test, None)?;
-        }
-        Ok(())
-    }
-
-    fn generic(&mut self, package: &Package, under: &Under<'_>, test: &TestProperties, column: Option<&ColumnProperties>) -> Result<()> {
-        let found = self.test_macro(package, test)?;
-        let mut arguments = test.arguments.clone();
-        if let Some(column) = column {
-            let name = if column.quote { quote(&column.name) } else { column.name.clone() };
-            arguments.insert("column_name".to_owned(), name.into());
-        }
-        arguments.insert("model".to_owned(), format!("{{{{ get_where_subquery({}) }}}}", under.call).into());
-        let test_type = match &test.namespace {
-            Some(namespace) => format!("{namespace}_{}{}", under.prefix, test.name),
-            None => format!("{}{}", under.prefix, test.name),
-        };
-        let full = test.custom_name.clone().unwrap_or_else(|| test_names(&test_type, &under.name, &arguments).1);
-        let hash = test_hash(&full, &test.name, test.namespace.as_deref(), &arguments);
-        let fqn = [vec![package.name.clone()], folders(&test.place.file), vec![full.clone()]].concat();
-        self.session.enter(Frame { package: package.name.clone(), file: test.place.file.clone(), ..Frame::default() });
-        let mut layers = self.tree_layers(package, &fqn, |of| &of.settings.tests)?;
-        layers.add(&self.evaluated(&test.config)?);
-        let (mut settings, test_config) = config::test(&layers.0, &test.place)?;
-        settings.tags.extend(under.tags.iter().cloned());
-        settings.tags.extend(column.into_iter().flat_map(|column| column.tags.clone()));
-        settings.tags.sort();
-        settings.tags.dedup();
-        let detail = GenericTest {
-            found,
-            arguments,
-            attached: under.id.clone(),
-            column: column.map(|column| column.name.clone()),
-            name: test.name.clone(),
-        };
-        self.session.enter(self.frame(package, &test.place.file, &full, &layers));
-        if settings.enabled {
-            if detail.found.package == DBT {
-                compile::test_arguments(self.session, &test.place, &detail)?;
-            } else {
-                compile::test_sql(self.session, &test.place, &detail)?;
-            }
-        }
-        let frame = self.session.leave();
-        let id = format!("test.{}.{full}.{hash}", package.name);
-        let common = Common { id, package, name: &full, place: test.place.clone(), fqn, layers, frame, text: "" };
-        let mut draft = self.draft(common, settings, NodeKind::Test, Detail::Generic(test_config, detail))?;
-        draft.node.description.clone_from(&test.description);
-        self.drafts.push(draft);
-        Ok(())
-    }
-
-    fn test_macro(&self, package: &Package, test: &TestProperties) -> Result<Arc<Macro>> {
-        let name = format!("test_{}", test.name);
-        let found = match &test.namespace {
-            Some(namespace) => self.project.catalog.get(namespace, &name),
-            None => self.project.catalog.resolve(&package.name, &name),
-        };
-        found.cloned().ok_or_else(|| {
-            let message = format!("there is no test `{}`; define it with `{{% test {}(…) %}}` in tests/generic", test.name, test.name);
-            Error::at(ErrorKind::Graph, &test.place, message)
-        })
-    }
-
-    /// Descriptions may be `{{ doc('name') }}`.
-    fn description(&self, place: &Place, text: &str) -> Result<String> {
-        let Some((before, rest)) = text.split_once("{{") else { return Ok(text.to_owned()) };
-        let call = rest.split_once("}}").and_then(|(call, after)| {
-            let name = call.trim().strip_prefix("doc(")?.strip_suffix(')')?.trim().trim_matches(['\'', '"']);
-            Some((name, after))
-        });
-        let Some((name, after)) = call else {
-            return Err(Error::at(ErrorKind::Unsupported, place, "a description may hold no Jinja but `{{ doc('name') }}`"));
-        };
-        let Some(doc) = self.project.docs.get(name) else {
-            return Err(Error::at(ErrorKind::Project, place, format!("there is no docs block `{name}`")));
-        };
-        Ok(format!("{before}{doc}{}", self.description(place, after)?))
-    }
-
-    fn columns(&self, place: &Place, columns: &[ColumnProperties]) -> Result<Vec<Column>> {
-        let column = |column: &ColumnProperties| {
-            Ok(Column {
-                name: column.name.clone(),
-                description: self.description(place, &column.description)?,
-                data_type: column.data_type.clone(),
-                tests: Vec::new(),
-            })
-        };
-        columns.iter().map(column).collect()
-    }
-}
-
-/// What a generic test stands under.
-struct Under<'a> {
-    id: String,
-    /// `ref('x')` or `source('a', 'b')`.
-    call: String,
-    name: String,
-    prefix: &'static str,
-    /// Tags its tests inherit.
-    tags: &'a [String],
 }
 
 fn properties_of<'a>(package: &'a Package, file: &SourceFile) -> Option<&'a Properties> {
@@ -440,23 +377,26 @@ fn properties_of<'a>(package: &'a Package, file: &SourceFile) -> Option<&'a Prop
         FileKind::Model => PropertiesOf::Model,
         FileKind::Seed => PropertiesOf::Seed,
         FileKind::Snapshot => PropertiesOf::Snapshot,
-        FileKind::Test => return None,
+        FileKind::Test => PropertiesOf::Test,
     };
-    package.schema.properties.iter().find(|properties| properties.of == of && properties.name == file.name)
-}
-
-/// The folders of a schema file below its first folder.
-fn folders(file: &str) -> Vec<String> {
-    let mut parts: Vec<String> = file.split('/').skip(1).map(str::to_owned).collect();
-    parts.pop();
-    parts
+    package
+        .schema
+        .properties
+        .iter()
+        .find(|properties| properties.of == of && properties.name == file.name)
 }
 
 /// What the file's own `config(…)` calls said.
 fn captured(frame: &mut Frame, place: &Place) -> RawConfig {
     let mut config = RawConfig::new();
     for (key, value) in frame.captured.drain(..) {
-        config.insert(key, Setting { value, place: place.clone() });
+        config.insert(
+            key,
+            Setting {
+                value,
+                place: place.clone(),
+            },
+        );
     }
     config
 }
@@ -464,17 +404,26 @@ fn captured(frame: &mut Frame, place: &Place) -> RawConfig {
 /// The line where the dependency's name is first quoted; 0 if it is not written out in the file.
 fn with_line(dependency: Dependency, text: &str) -> (Dependency, usize) {
     let (Dependency::Ref { name, .. } | Dependency::Source { table: name, .. }) = &dependency;
-    let quoted = ['\'', '"'].iter().filter_map(|quote| text.find(&format!("{quote}{name}{quote}"))).min();
+    let quoted = ['\'', '"']
+        .iter()
+        .filter_map(|quote| text.find(&format!("{quote}{name}{quote}")))
+        .min();
     let line = quoted.map_or(0, |at| text[..at].matches('\n').count() + 1);
     (dependency, line)
 }
 
 /// The line of the first `config(`, where in-file configuration is looked for.
 fn config_line(text: &str) -> usize {
-    text.find("config(").map_or(0, |at| text[..at].matches('\n').count() + 1)
+    text.find("config(")
+        .map_or(0, |at| text[..at].matches('\n').count() + 1)
 }
 
-fn node_value(common: &Common<'_>, kind: NodeKind, relation: Option<&Relation>, settings: &CommonConfig) -> Json {
+fn node_value(
+    common: &Common<'_>,
+    kind: NodeKind,
+    relation: Option<&Relation>,
+    settings: &CommonConfig,
+) -> Json {
     json!({
         "name": common.name,
         "alias": relation.map(|relation| relation.identifier.clone()),
@@ -496,15 +445,9 @@ fn model_value(json: &Json) -> Value {
     Value::from(Serde(json))
 }
 
-fn no_config() -> CommonConfig {
-    CommonConfig {
-        enabled: true,
-        schema: None,
-        alias: None,
-        database: None,
-        tags: Vec::new(),
-        pre_hooks: Vec::new(),
-        post_hooks: Vec::new(),
-        full_refresh: None,
-    }
+/// The folders of a schema file below its first folder.
+pub(super) fn folders(file: &str) -> Vec<String> {
+    let mut parts: Vec<String> = file.split('/').skip(1).map(str::to_owned).collect();
+    parts.pop();
+    parts
 }

@@ -25,7 +25,12 @@ pub(super) fn select(graph: &Graph, selection: &Selection) -> Result<Vec<String>
     for id in union(graph, &selection.exclude)? {
         selected.remove(id);
     }
-    Ok(graph.order.iter().filter(|id| selected.contains(id.as_str())).cloned().collect())
+    Ok(graph
+        .order
+        .iter()
+        .filter(|id| selected.contains(id.as_str()))
+        .cloned()
+        .collect())
 }
 
 fn union<'g>(graph: &'g Graph, texts: &[String]) -> Result<BTreeSet<&'g str>> {
@@ -51,12 +56,16 @@ fn parse(text: &str) -> Result<Criterion<'_>> {
     }
     let (parents, rest) = match text.split_once('+') {
         Some(("", rest)) => (usize::MAX, rest),
-        Some((depth, rest)) if depth.bytes().all(|byte| byte.is_ascii_digit()) => (depth.parse().unwrap_or(usize::MAX), rest),
+        Some((depth, rest)) if depth.bytes().all(|byte| byte.is_ascii_digit()) => {
+            (depth.parse().unwrap_or(usize::MAX), rest)
+        }
         _ => (0, text),
     };
     let (children, rest) = match rest.rsplit_once('+') {
         Some((rest, "")) => (usize::MAX, rest),
-        Some((rest, depth)) if depth.bytes().all(|byte| byte.is_ascii_digit()) => (depth.parse().unwrap_or(usize::MAX), rest),
+        Some((rest, depth)) if depth.bytes().all(|byte| byte.is_ascii_digit()) => {
+            (depth.parse().unwrap_or(usize::MAX), rest)
+        }
         _ => (0, rest),
     };
     let (method, value) = match rest.split_once(':') {
@@ -66,18 +75,40 @@ fn parse(text: &str) -> Result<Criterion<'_>> {
     if value.is_empty() {
         return Err(wrong("names nothing"));
     }
-    Ok(Criterion { text, method, value, parents, children })
+    Ok(Criterion {
+        text,
+        method,
+        value,
+        parents,
+        children,
+    })
 }
 
 fn one<'g>(graph: &'g Graph, criterion: &Criterion<'_>) -> Result<BTreeSet<&'g str>> {
     let matches = matcher(criterion)?;
-    let mut selected: BTreeSet<&str> =
-        graph.nodes.values().filter(|node| matches(node)).map(|node| node.id.as_str()).collect();
+    let mut selected: BTreeSet<&str> = graph
+        .nodes
+        .values()
+        .filter(|node| matches(node))
+        .map(|node| node.id.as_str())
+        .collect();
     if selected.is_empty() {
-        return Err(Error::new(ErrorKind::Selection, format!("selector `{}` matches nothing{}", criterion.text, suggest(graph, criterion))));
+        return Err(Error::new(
+            ErrorKind::Selection,
+            format!(
+                "selector `{}` matches nothing{}",
+                criterion.text,
+                suggest(graph, criterion)
+            ),
+        ));
     }
     let parents = spread(selected.clone(), criterion.parents, |id| {
-        graph.nodes.get(id).into_iter().flat_map(|node| node.depends_on.iter().map(String::as_str)).collect()
+        graph
+            .nodes
+            .get(id)
+            .into_iter()
+            .flat_map(|node| node.depends_on.iter().map(String::as_str))
+            .collect()
     });
     let children = spread(selected.clone(), criterion.children, |id| children(graph, id));
     selected.extend(parents);
@@ -93,15 +124,28 @@ fn one<'g>(graph: &'g Graph, criterion: &Criterion<'_>) -> Result<BTreeSet<&'g s
 
 fn children<'g>(graph: &'g Graph, id: &str) -> Vec<&'g str> {
     let reads = |node: &&Node| node.depends_on.iter().any(|parent| parent == id);
-    graph.nodes.values().filter(reads).map(|node| node.id.as_str()).collect()
+    graph
+        .nodes
+        .values()
+        .filter(reads)
+        .map(|node| node.id.as_str())
+        .collect()
 }
 
-fn spread<'g>(from: BTreeSet<&'g str>, depth: usize, next: impl Fn(&str) -> Vec<&'g str>) -> BTreeSet<&'g str> {
+fn spread<'g>(
+    from: BTreeSet<&'g str>,
+    depth: usize,
+    next: impl Fn(&str) -> Vec<&'g str>,
+) -> BTreeSet<&'g str> {
     let mut all = from.clone();
     let mut edge: Vec<&str> = from.into_iter().collect();
     let mut left = depth;
     while left > 0 && !edge.is_empty() {
-        edge = edge.iter().flat_map(|id| next(id)).filter(|id| all.insert(id)).collect();
+        edge = edge
+            .iter()
+            .flat_map(|id| next(id))
+            .filter(|id| all.insert(id))
+            .collect();
         left -= 1;
     }
     all
@@ -117,13 +161,22 @@ fn matcher<'a>(criterion: &Criterion<'a>) -> Result<Matcher<'a>> {
     };
     Ok(match method {
         None if value.contains('/') => Box::new(move |node| in_path(node, value)),
-        None if [".sql", ".csv", ".yml", ".yaml"].iter().any(|extension| value.ends_with(extension)) => {
+        None if [".sql", ".csv", ".yml", ".yaml"]
+            .iter()
+            .any(|extension| value.ends_with(extension)) =>
+        {
             Box::new(move |node| node.place.file.rsplit('/').next() == Some(value))
         }
         None | Some("fqn") => Box::new(move |node| by_name(node, value)),
         Some("tag") => Box::new(move |node| node.tags.iter().any(|tag| like(value, tag))),
         Some("path") => Box::new(move |node| in_path(node, value)),
-        Some("file") => Box::new(move |node| node.place.file.rsplit('/').next().is_some_and(|file| like(value, file))),
+        Some("file") => Box::new(move |node| {
+            node.place
+                .file
+                .rsplit('/')
+                .next()
+                .is_some_and(|file| like(value, file))
+        }),
         Some("package") => Box::new(move |node| like(value, &node.package)),
         Some("resource_type") => Box::new(move |node| node.kind.resource_type() == value),
         Some("source") => Box::new(move |node| node.kind == NodeKind::Source && by_source(node, value)),
@@ -132,7 +185,9 @@ fn matcher<'a>(criterion: &Criterion<'a>) -> Result<Matcher<'a>> {
             Detail::Singular(_) => value == "singular" || value == "data",
             _ => false,
         }),
-        Some("test_name") => Box::new(move |node| matches!(&node.detail, Detail::Generic(_, test) if like(value, &test.name))),
+        Some("test_name") => {
+            Box::new(move |node| matches!(&node.detail, Detail::Generic(_, test) if like(value, &test.name)))
+        }
         Some("config") if !argument.is_empty() => Box::new(move |node| by_config(node, argument, value)),
         _ => {
             let message = format!(
@@ -153,7 +208,9 @@ fn by_name(node: &Node, value: &str) -> bool {
         return true;
     }
     let parts: Vec<&str> = value.split('.').collect();
-    let starts = |fqn: &[String]| parts.len() <= fqn.len() && parts.iter().zip(fqn).all(|(part, name)| like(part, name));
+    let starts = |fqn: &[String]| {
+        parts.len() <= fqn.len() && parts.iter().zip(fqn).all(|(part, name)| like(part, name))
+    };
     starts(&node.fqn) || node.fqn.get(1..).is_some_and(starts)
 }
 
@@ -163,9 +220,16 @@ fn by_source(node: &Node, value: &str) -> bool {
 }
 
 fn in_path(node: &Node, value: &str) -> bool {
-    let value = value.trim_start_matches("./").trim_end_matches("/*").trim_end_matches('/');
-    let matches = |file: &str| like(value, file) || file.strip_prefix(value).is_some_and(|rest| rest.starts_with('/'));
-    matches(&node.place.file) || node.described_at.as_ref().is_some_and(|place| matches(&place.file))
+    let value = value
+        .trim_start_matches("./")
+        .trim_end_matches("/*")
+        .trim_end_matches('/');
+    let file = &node.place.file;
+    let described = node
+        .described_at
+        .as_ref()
+        .is_some_and(|place| like(value, &place.file));
+    described || like(value, file) || file.strip_prefix(value).is_some_and(|rest| rest.starts_with('/'))
 }
 
 fn by_config(node: &Node, key: &str, value: &str) -> bool {
@@ -180,8 +244,9 @@ fn by_config(node: &Node, key: &str, value: &str) -> bool {
     match node.config.get(key) {
         Some(serde_json::Value::String(text)) => text == value,
         Some(serde_json::Value::Array(items)) => items.iter().any(|item| item.as_str() == Some(value)),
-        Some(other) => other.to_string() == value,
-        None => false,
+        Some(serde_json::Value::Bool(flag)) => value == if *flag { "true" } else { "false" },
+        Some(serde_json::Value::Number(number)) => value == format!("{number}"),
+        _ => false,
     }
 }
 
@@ -214,10 +279,17 @@ fn like(pattern: &str, text: &str) -> bool {
 }
 
 fn suggest(graph: &Graph, criterion: &Criterion<'_>) -> String {
-    let names = graph.nodes.values().filter(|node| matches!(node.kind, NodeKind::Model(_) | NodeKind::Seed));
-    let best = names.map(|node| (super::link::distance(criterion.value, &node.name), &node.name)).min();
+    let names = graph
+        .nodes
+        .values()
+        .filter(|node| matches!(node.kind, NodeKind::Model(_) | NodeKind::Seed));
+    let best = names
+        .map(|node| (super::link::distance(criterion.value, &node.name), &node.name))
+        .min();
     match best {
-        Some((distance, name)) if distance <= 3 && criterion.method.is_none() => format!("; did you mean `{name}`?"),
+        Some((distance, name)) if distance <= 3 && criterion.method.is_none() => {
+            format!("; did you mean `{name}`?")
+        }
         _ => String::new(),
     }
 }

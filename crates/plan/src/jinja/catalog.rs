@@ -35,7 +35,10 @@ pub(crate) struct Catalog {
 
 impl Catalog {
     pub(crate) fn new(root: &str) -> Result<Catalog> {
-        let mut catalog = Catalog { root: root.to_owned(), ..Catalog::default() };
+        let mut catalog = Catalog {
+            root: root.to_owned(),
+            ..Catalog::default()
+        };
         catalog.add_file(DBT, "dbt/builtin.sql", BUILTIN)?;
         Ok(catalog)
     }
@@ -48,16 +51,35 @@ impl Catalog {
                 BlockKind::Macro => block.name,
                 BlockKind::Test => format!("test_{}", block.name),
                 BlockKind::Materialization => {
-                    let message = format!("materialization `{}` is the project's own; the built-in runner has only dbt's", block.name);
+                    let message = format!(
+                        "materialization `{}` is the project's own; the built-in runner has only dbt's",
+                        block.name
+                    );
                     return Err(Error::at(ErrorKind::Unsupported, &place, message));
                 }
                 BlockKind::Snapshot | BlockKind::Docs => continue,
             };
             let template = format!("{file}#{name}");
-            let made = Macro { package: package.to_owned(), name: name.clone(), template, source: block.template, place };
-            if let Some(other) = self.macros.insert((package.to_owned(), name.clone()), Arc::new(made)) {
-                let message = format!("macro `{name}` is defined twice; the other one is at {}", other.place);
-                return Err(Error::at(ErrorKind::Project, &Place::new(file, block.line), message));
+            let made = Macro {
+                package: package.to_owned(),
+                name: name.clone(),
+                template,
+                source: block.template,
+                place,
+            };
+            if let Some(other) = self
+                .macros
+                .insert((package.to_owned(), name.clone()), Arc::new(made))
+            {
+                let message = format!(
+                    "macro `{name}` is defined twice; the other one is at {}",
+                    other.place
+                );
+                return Err(Error::at(
+                    ErrorKind::Project,
+                    &Place::new(file, block.line),
+                    message,
+                ));
             }
         }
         Ok(())
@@ -77,7 +99,9 @@ impl Catalog {
 
     /// The macro that `name` means to a node of `package`: its own, the root project's, dbt's.
     pub(crate) fn resolve(&self, package: &str, name: &str) -> Option<&Arc<Macro>> {
-        [package, &self.root, DBT].into_iter().find_map(|package| self.get(package, name))
+        [package, &self.root, DBT]
+            .into_iter()
+            .find_map(|package| self.get(package, name))
     }
 
     /// The macro that `adapter.dispatch(name, namespace)` means to a node of `package`.
@@ -90,7 +114,9 @@ impl Catalog {
             },
         };
         searched.into_iter().find_map(|package| {
-            [ADAPTER, "default"].into_iter().find_map(|prefix| self.get(package, &format!("{prefix}__{name}")))
+            [ADAPTER, "default"]
+                .into_iter()
+                .find_map(|prefix| self.get(package, &format!("{prefix}__{name}")))
         })
     }
 }

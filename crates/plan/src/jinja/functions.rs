@@ -12,8 +12,16 @@ use super::values::{Relation, Target, quote};
 use crate::error::ErrorKind;
 
 /// Functions dbt has that need a live database or Python, which this runner does not give templates.
-const REFUSED: [&str; 8] =
-    ["run_query", "statement", "load_result", "load_relation", "load_cached_relation", "write", "fromyaml", "toyaml"];
+const REFUSED: [&str; 8] = [
+    "run_query",
+    "statement",
+    "load_result",
+    "load_relation",
+    "load_cached_relation",
+    "write",
+    "fromyaml",
+    "toyaml",
+];
 
 pub(crate) fn register(env: &mut Environment<'static>, shared: &Arc<Shared>) {
     let world = &shared.world;
@@ -26,7 +34,13 @@ pub(crate) fn register(env: &mut Environment<'static>, shared: &Arc<Shared>) {
     env.add_global("config", Value::from_object(Config(Arc::clone(shared))));
     env.add_global("adapter", Value::from_object(Adapter(Arc::clone(shared))));
     env.add_global("exceptions", Value::from_object(Exceptions));
-    env.add_global("api", Value::from_pairs([("Column", Value::from_object(Column)), ("Relation", Value::from_object(RelationApi))]));
+    env.add_global(
+        "api",
+        Value::from_pairs([
+            ("Column", Value::from_object(Column)),
+            ("Relation", Value::from_object(RelationApi)),
+        ]),
+    );
     env.add_function("log", |_: Rest<Value>| "");
     env.add_function("print", |_: Rest<Value>| "");
     env.add_function("tojson", |value: Value| to_json(&value).to_string());
@@ -37,7 +51,12 @@ pub(crate) fn register(env: &mut Environment<'static>, shared: &Arc<Shared>) {
     }
     for name in REFUSED {
         env.add_function(name, move |_: Rest<Value>| -> Result<Value, Error> {
-            Err(raise(ErrorKind::Unsupported, format!("`{name}` is not supported by the built-in runner: templates cannot query the database")))
+            Err(raise(
+                ErrorKind::Unsupported,
+                format!(
+                    "`{name}` is not supported by the built-in runner: templates cannot query the database"
+                ),
+            ))
         });
     }
     let of = |f: fn(&Arc<Shared>, &[Value]) -> Result<Value, Error>| {
@@ -50,7 +69,10 @@ pub(crate) fn register(env: &mut Environment<'static>, shared: &Arc<Shared>) {
     env.add_function("env_var", of(env_var));
     env.add_function("return", of(give_back));
     env.add_function("is_incremental", of(is_incremental));
-    env.add_function("should_full_refresh", of(|shared, _| Ok(shared.world.full_refresh.into())));
+    env.add_function(
+        "should_full_refresh",
+        of(|shared, _| Ok(shared.world.full_refresh.into())),
+    );
 }
 
 /// Prints values as Python does where SQL would notice; a list or mapping has no SQL form.
@@ -60,7 +82,10 @@ pub(crate) fn format(out: &mut Output, _: &mut State, value: &Value) -> Result<(
         ValueKind::None => out.write_str("None"),
         ValueKind::Bool => out.write_str(if value.is_true() { "True" } else { "False" }),
         ValueKind::Seq | ValueKind::Map | ValueKind::Iterable => {
-            return Err(raise(ErrorKind::Jinja, "a list or mapping cannot be printed into SQL; use `join` or `tojson`"));
+            return Err(raise(
+                ErrorKind::Jinja,
+                "a list or mapping cannot be printed into SQL; use `join` or `tojson`",
+            ));
         }
         _ => write!(out, "{value}"),
     };
@@ -76,46 +101,75 @@ fn from_json(text: &str, default: Option<Value>) -> Result<Value, Error> {
 
 fn reference(shared: &Arc<Shared>, args: &[Value]) -> Result<Value, Error> {
     if args.last().is_some_and(Value::is_kwargs) {
-        return Err(raise(ErrorKind::Unsupported, "model versions in `ref` are not supported by the built-in runner"));
+        return Err(raise(
+            ErrorKind::Unsupported,
+            "model versions in `ref` are not supported by the built-in runner",
+        ));
     }
     let dependency = match args {
-        [name] => Dependency::Ref { package: None, name: name.to_string() },
-        [package, name] => Dependency::Ref { package: Some(package.to_string()), name: name.to_string() },
-        _ => return Err(raise(ErrorKind::Jinja, "`ref` takes a model's name, or a package and a model's name")),
+        [name] => Dependency::Ref {
+            package: None,
+            name: name.to_string(),
+        },
+        [package, name] => Dependency::Ref {
+            package: Some(package.to_string()),
+            name: name.to_string(),
+        },
+        _ => {
+            return Err(raise(
+                ErrorKind::Jinja,
+                "`ref` takes a model's name, or a package and a model's name",
+            ));
+        }
     };
     depend(shared, dependency)
 }
 
 fn source(shared: &Arc<Shared>, args: &[Value]) -> Result<Value, Error> {
     match args {
-        [source, table] => depend(shared, Dependency::Source { source: source.to_string(), table: table.to_string() }),
-        _ => Err(raise(ErrorKind::Jinja, "`source` takes a source's name and a table's name")),
+        [source, table] => depend(
+            shared,
+            Dependency::Source {
+                source: source.to_string(),
+                table: table.to_string(),
+            },
+        ),
+        _ => Err(raise(
+            ErrorKind::Jinja,
+            "`source` takes a source's name and a table's name",
+        )),
     }
 }
 
 fn depend(shared: &Arc<Shared>, dependency: Dependency) -> Result<Value, Error> {
     let mut frame = shared.frame();
     let found = match &frame.phase {
+        Phase::Yaml => {
+            return Err(raise(
+                ErrorKind::Jinja,
+                format!("{dependency} cannot be used here: no node is being rendered"),
+            ));
+        }
         Phase::Parse => {
             let name = match &dependency {
                 Dependency::Ref { name, .. } | Dependency::Source { table: name, .. } => name.clone(),
             };
-            Some(Target::Relation(Relation { database: String::new(), schema: String::new(), identifier: name }))
+            Some(Target::Relation(Relation {
+                database: String::new(),
+                schema: String::new(),
+                identifier: name,
+            }))
         }
         Phase::Compile { targets, .. } => targets.get(&dependency).cloned(),
     };
-    match found {
-        Some(target) => {
-            frame.dependencies.insert(dependency);
-            Ok(Value::from_object(target))
-        }
-        None => {
-            let message = format!(
-                "{dependency} appears only when the SQL is compiled, so its order is unknown; add `-- depends_on: {{{{ {dependency} }}}}` to the file"
-            );
-            Err(raise(ErrorKind::Graph, message))
-        }
-    }
+    let Some(target) = found else {
+        let message = format!(
+            "{dependency} appears only when the SQL is compiled, so its order is unknown; add `-- depends_on: {{{{ {dependency} }}}}` to the file"
+        );
+        return Err(raise(ErrorKind::Graph, message));
+    };
+    frame.dependencies.insert(dependency);
+    Ok(Value::from_object(target))
 }
 
 /// The arguments `(name, default)`; the default also by keyword.
@@ -134,7 +188,10 @@ fn var(shared: &Arc<Shared>, args: &[Value]) -> Result<Value, Error> {
     match (shared.var(&name), default) {
         (Some(value), _) => Ok(Value::from(Serde(value))),
         (None, Some(default)) => Ok(default),
-        (None, None) => Err(raise(ErrorKind::Jinja, format!("var `{name}` has no value; set it under `vars:` in dbt_project.yml or for the run"))),
+        (None, None) => Err(raise(
+            ErrorKind::Jinja,
+            format!("var `{name}` has no value; set it under `vars:` in dbt_project.yml or for the run"),
+        )),
     }
 }
 
@@ -143,7 +200,10 @@ fn env_var(shared: &Arc<Shared>, args: &[Value]) -> Result<Value, Error> {
     match (shared.world.env.get(&name), default) {
         (Some(value), _) => Ok(value.clone().into()),
         (None, Some(default)) => Ok(default.to_string().into()),
-        (None, None) => Err(raise(ErrorKind::Jinja, format!("environment variable `{name}` is not set and `env_var` gives no default"))),
+        (None, None) => Err(raise(
+            ErrorKind::Jinja,
+            format!("environment variable `{name}` is not set and `env_var` gives no default"),
+        )),
     }
 }
 
@@ -158,9 +218,19 @@ fn give_back(shared: &Arc<Shared>, args: &[Value]) -> Result<Value, Error> {
     Err(raise(ErrorKind::Jinja, "`return` left its macro"))
 }
 
-#[allow(clippy::unnecessary_wraps, reason = "has the signature of the other functions")]
+#[allow(
+    clippy::unnecessary_wraps,
+    reason = "has the signature of the other functions"
+)]
 fn is_incremental(shared: &Arc<Shared>, _: &[Value]) -> Result<Value, Error> {
-    Ok(matches!(shared.frame().phase, Phase::Compile { incremental: true, .. }).into())
+    Ok(matches!(
+        shared.frame().phase,
+        Phase::Compile {
+            incremental: true,
+            ..
+        }
+    )
+    .into())
 }
 
 /// `config(…)`, `config.get`, `config.require`.
@@ -192,18 +262,29 @@ impl Object for Config {
         Ok("".into())
     }
 
-    fn call_method(self: &Arc<Self>, _: &mut State<'_, '_>, method: &str, args: &[Value]) -> Result<Value, Error> {
+    fn call_method(
+        self: &Arc<Self>,
+        _: &mut State<'_, '_>,
+        method: &str,
+        args: &[Value],
+    ) -> Result<Value, Error> {
         let (key, default) = match method {
             "get" | "require" => named_default(args)?,
             _ => return Err(Error::from(minijinja::ErrorKind::UnknownMethod)),
         };
         let frame = self.0.frame();
-        let captured = frame.captured.iter().rev().find(|(name, _)| *name == key).map(|(_, value)| value);
+        let captured = frame
+            .captured
+            .iter()
+            .rev()
+            .find(|(name, _)| *name == key)
+            .map(|(_, value)| value);
         match captured.or_else(|| frame.config.get(&key)) {
             Some(value) if !value.is_null() => Ok(Value::from(Serde(value))),
-            _ if method == "require" && matches!(frame.phase, Phase::Compile { .. }) => {
-                Err(raise(ErrorKind::Jinja, format!("config `{key}` is required here")))
-            }
+            _ if method == "require" && matches!(frame.phase, Phase::Compile { .. }) => Err(raise(
+                ErrorKind::Jinja,
+                format!("config `{key}` is required here"),
+            )),
             _ => Ok(default.unwrap_or_else(|| Value::from(()))),
         }
     }
@@ -217,16 +298,26 @@ impl Object for Adapter {
         ObjectRepr::Plain
     }
 
-    fn call_method(self: &Arc<Self>, _: &mut State<'_, '_>, method: &str, args: &[Value]) -> Result<Value, Error> {
+    fn call_method(
+        self: &Arc<Self>,
+        _: &mut State<'_, '_>,
+        method: &str,
+        args: &[Value],
+    ) -> Result<Value, Error> {
         match method {
             "dispatch" => {
                 let (name, namespace, kwargs): (&str, Option<&str>, Kwargs) = from_args(args)?;
-                let namespace = namespace.map(str::to_owned).or(kwargs.get::<Option<String>>("macro_namespace")?);
+                let namespace = namespace
+                    .map(str::to_owned)
+                    .or(kwargs.get::<Option<String>>("macro_namespace")?);
                 kwargs.assert_all_used()?;
                 let package = self.0.frame().package.clone();
                 let found = self.0.catalog.dispatch(&package, name, namespace.as_deref());
                 let found = found.ok_or_else(|| {
-                    raise(ErrorKind::Jinja, format!("no macro `{ADAPTER}__{name}` or `default__{name}` to dispatch to"))
+                    raise(
+                        ErrorKind::Jinja,
+                        format!("no macro `{ADAPTER}__{name}` or `default__{name}` to dispatch to"),
+                    )
                 })?;
                 Ok(self.0.macro_value(found))
             }
@@ -236,7 +327,9 @@ impl Object for Adapter {
             }
             "type" => Ok(ADAPTER.into()),
             _ => {
-                let message = format!("`adapter.{method}` is not supported by the built-in runner: templates cannot query the database");
+                let message = format!(
+                    "`adapter.{method}` is not supported by the built-in runner: templates cannot query the database"
+                );
                 Err(raise(ErrorKind::Unsupported, message))
             }
         }
@@ -251,7 +344,12 @@ impl Object for Exceptions {
         ObjectRepr::Plain
     }
 
-    fn call_method(self: &Arc<Self>, _: &mut State<'_, '_>, method: &str, args: &[Value]) -> Result<Value, Error> {
+    fn call_method(
+        self: &Arc<Self>,
+        _: &mut State<'_, '_>,
+        method: &str,
+        args: &[Value],
+    ) -> Result<Value, Error> {
         let message = args.first().map(Value::to_string).unwrap_or_default();
         match method {
             "warn" => Ok("".into()),
@@ -270,11 +368,20 @@ impl Object for Column {
         ObjectRepr::Plain
     }
 
-    fn call_method(self: &Arc<Self>, _: &mut State<'_, '_>, method: &str, args: &[Value]) -> Result<Value, Error> {
+    fn call_method(
+        self: &Arc<Self>,
+        _: &mut State<'_, '_>,
+        method: &str,
+        args: &[Value],
+    ) -> Result<Value, Error> {
         match method {
             "translate_type" => {
                 let (name,): (&str,) = from_args(args)?;
-                Ok(if name.eq_ignore_ascii_case("string") { "TEXT".into() } else { name.into() })
+                Ok(if name.eq_ignore_ascii_case("string") {
+                    "TEXT".into()
+                } else {
+                    name.into()
+                })
             }
             "numeric_type" => {
                 let (name, precision, scale): (&str, i64, i64) = from_args(args)?;
@@ -298,12 +405,21 @@ impl Object for RelationApi {
         ObjectRepr::Plain
     }
 
-    fn call_method(self: &Arc<Self>, _: &mut State<'_, '_>, method: &str, args: &[Value]) -> Result<Value, Error> {
+    fn call_method(
+        self: &Arc<Self>,
+        _: &mut State<'_, '_>,
+        method: &str,
+        args: &[Value],
+    ) -> Result<Value, Error> {
         if method != "create" {
             return Err(Error::from(minijinja::ErrorKind::UnknownMethod));
         }
         let (kwargs,): (Kwargs,) = from_args(args)?;
-        let relation = Relation { database: kwargs.get("database")?, schema: kwargs.get("schema")?, identifier: kwargs.get("identifier")? };
+        let relation = Relation {
+            database: kwargs.get("database")?,
+            schema: kwargs.get("schema")?,
+            identifier: kwargs.get("identifier")?,
+        };
         kwargs.assert_all_used()?;
         Ok(relation_value(&relation))
     }

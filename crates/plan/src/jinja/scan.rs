@@ -44,7 +44,9 @@ struct Tag {
 impl Tag {
     fn words<'t>(&self, text: &'t str) -> (&'t str, &'t str) {
         let inner = text[self.inner.clone()].trim();
-        let end = inner.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(inner.len());
+        let end = inner
+            .find(|c: char| !c.is_alphanumeric() && c != '_')
+            .unwrap_or(inner.len());
         (&inner[..end], inner[end..].trim_start())
     }
 }
@@ -61,7 +63,11 @@ pub(crate) fn blocks(file: &str, text: &str) -> Result<Vec<Block>> {
                     open = Some((kind, tag));
                 } else if closing(word).is_some() {
                     let message = format!("`{{% {word} %}}` closes nothing");
-                    return Err(Error::at(ErrorKind::Jinja, &place(file, text, tag.start), message));
+                    return Err(Error::at(
+                        ErrorKind::Jinja,
+                        &place(file, text, tag.start),
+                        message,
+                    ));
                 }
             }
             Some((kind, _)) if closing(word) == Some(*kind) => {
@@ -76,7 +82,11 @@ pub(crate) fn blocks(file: &str, text: &str) -> Result<Vec<Block>> {
         None => Ok(blocks),
         Some((_, head)) => {
             let (word, _) = head.words(text);
-            Err(Error::at(ErrorKind::Jinja, &place(file, text, head.start), format!("`{{% {word} … %}}` is never closed")))
+            Err(Error::at(
+                ErrorKind::Jinja,
+                &place(file, text, head.start),
+                format!("`{{% {word} … %}}` is never closed"),
+            ))
         }
     }
 }
@@ -98,23 +108,48 @@ fn closing(word: &str) -> Option<BlockKind> {
 
 fn block(file: &str, text: &str, kind: BlockKind, head: &Tag, tail: &Tag) -> Result<Block> {
     let (_, rest) = head.words(text);
-    let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
+    let end = rest
+        .find(|c: char| !c.is_alphanumeric() && c != '_')
+        .unwrap_or(rest.len());
     let name = &rest[..end];
     let at = place(file, text, head.start);
     if name.is_empty() {
         return Err(Error::at(ErrorKind::Jinja, &at, "this block has no name"));
     }
     let arguments = rest[end..].trim();
-    let arguments = if arguments.starts_with('(') { arguments } else { "()" };
+    let arguments = if arguments.starts_with('(') {
+        arguments
+    } else {
+        "()"
+    };
     let body = &text[head.end..tail.start];
     // Newlines inside the head keep counting: the arguments are copied with theirs.
     let padding = "\n".repeat(at.line - 1);
-    let before = if text[head.start..].starts_with("{%-") { "{%-" } else { "{%" };
-    let after = if text[..head.end].ends_with("-%}") { "-%}" } else { "%}" };
-    let close = if text[tail.start..].starts_with("{%-") { "{%-" } else { "{%" };
+    let before = if text[head.start..].starts_with("{%-") {
+        "{%-"
+    } else {
+        "{%"
+    };
+    let after = if text[..head.end].ends_with("-%}") {
+        "-%}"
+    } else {
+        "%}"
+    };
+    let close = if text[tail.start..].starts_with("{%-") {
+        "{%-"
+    } else {
+        "{%"
+    };
     let body_template = with_mutable_literals(body);
-    let template = format!("{padding}{before} macro {MACRO}{arguments} {after}{body_template}{close} endmacro %}}");
-    Ok(Block { kind, name: name.to_owned(), line: at.line, body: body.to_owned(), template })
+    let template =
+        format!("{padding}{before} macro {MACRO}{arguments} {after}{body_template}{close} endmacro %}}");
+    Ok(Block {
+        kind,
+        name: name.to_owned(),
+        line: at.line,
+        body: body.to_owned(),
+        template,
+    })
 }
 
 fn place(file: &str, text: &str, offset: usize) -> Place {
@@ -165,13 +200,12 @@ fn tags(text: &str) -> Vec<Tag> {
         if rest.starts_with("{#") {
             at = text[start..].find("#}").map_or(text.len(), |end| start + end + 2);
         } else if rest.starts_with("{{") {
-            at = end_of(text, start + 2, "}}");
+            at = end_of(text, start + 2, "}}").unwrap_or(text.len());
         } else if rest.starts_with("{%") {
-            let end = end_of(text, start + 2, "%}");
-            let tag = tag(text, start, end);
-            at = end;
+            let tag = tag(text, start);
+            at = tag.end;
             if tag.words(text).0 == "raw" {
-                at = end_of_raw(text, end);
+                at = end_of_raw(text, at);
             }
             tags.push(tag);
         } else {
@@ -181,8 +215,11 @@ fn tags(text: &str) -> Vec<Tag> {
     tags
 }
 
-fn tag(text: &str, start: usize, end: usize) -> Tag {
-    let mut inner = start + 2..end.saturating_sub(2).max(start + 2).min(text.len());
+/// The tag that opens at `start`; one that is never closed reaches to the end.
+fn tag(text: &str, start: usize) -> Tag {
+    let closed = end_of(text, start + 2, "%}");
+    let end = closed.unwrap_or(text.len());
+    let mut inner = start + 2..closed.map_or(end, |end| end - 2);
     if text[inner.clone()].starts_with(['-', '+']) {
         inner.start += 1;
     }
@@ -193,7 +230,7 @@ fn tag(text: &str, start: usize, end: usize) -> Tag {
 }
 
 /// Just after the `close` that ends what starts at `from`; strings are skipped.
-fn end_of(text: &str, from: usize, close: &str) -> usize {
+fn end_of(text: &str, from: usize, close: &str) -> Option<usize> {
     let bytes = text.as_bytes();
     let mut quote = None;
     let mut at = from;
@@ -202,21 +239,21 @@ fn end_of(text: &str, from: usize, close: &str) -> usize {
             (Some(_), b'\\') => at += 1,
             (Some(open), byte) if open == byte => quote = None,
             (None, byte @ (b'\'' | b'"')) => quote = Some(byte),
-            (None, _) if bytes[at..].starts_with(close.as_bytes()) => return at + close.len(),
+            (None, _) if bytes[at..].starts_with(close.as_bytes()) => return Some(at + close.len()),
             _ => {}
         }
         at += 1;
     }
-    text.len()
+    None
 }
 
 fn end_of_raw(text: &str, from: usize) -> usize {
     let mut at = from;
     while let Some(found) = text[at..].find("{%") {
         let start = at + found;
-        let end = end_of(text, start + 2, "%}");
-        if tag(text, start, end).words(text).0 == "endraw" {
-            return end;
+        let tag = tag(text, start);
+        if tag.words(text).0 == "endraw" {
+            return tag.end;
         }
         at = start + 2;
     }

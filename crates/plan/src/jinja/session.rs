@@ -29,7 +29,10 @@ impl fmt::Display for Dependency {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Dependency::Ref { package: None, name } => write!(f, "ref('{name}')"),
-            Dependency::Ref { package: Some(package), name } => write!(f, "ref('{package}', '{name}')"),
+            Dependency::Ref {
+                package: Some(package),
+                name,
+            } => write!(f, "ref('{package}', '{name}')"),
             Dependency::Source { source, table } => write!(f, "source('{source}', '{table}')"),
         }
     }
@@ -38,7 +41,9 @@ impl fmt::Display for Dependency {
 /// dbt renders every node twice: to learn its config and dependencies, and to get its SQL.
 #[derive(Debug, Clone, Default)]
 pub(crate) enum Phase {
+    /// Before either: configuration in YAML, and the macros that name relations.
     #[default]
+    Yaml,
     Parse,
     Compile {
         targets: Arc<HashMap<Dependency, Target>>,
@@ -106,7 +111,11 @@ impl Object for MacroValue {
         ObjectRepr::Plain
     }
 
-    fn call(self: &Arc<Self>, state: &mut State<'_, '_>, args: &[Value]) -> std::result::Result<Value, minijinja::Error> {
+    fn call(
+        self: &Arc<Self>,
+        state: &mut State<'_, '_>,
+        args: &[Value],
+    ) -> std::result::Result<Value, minijinja::Error> {
         self.shared.call(state, &self.found, args)
     }
 }
@@ -118,17 +127,28 @@ impl Shared {
 
     /// Calls a macro: its template is evaluated with the node's context, since a minijinja macro lives no longer
     /// than the state that defined it.
-    fn call(self: &Arc<Self>, state: &State<'_, '_>, found: &Macro, args: &[Value]) -> std::result::Result<Value, minijinja::Error> {
+    fn call(
+        self: &Arc<Self>,
+        state: &State<'_, '_>,
+        found: &Macro,
+        args: &[Value],
+    ) -> std::result::Result<Value, minijinja::Error> {
         {
             let mut frame = self.frame();
             if frame.depth >= MAX_DEPTH {
-                return Err(raise(ErrorKind::Jinja, format!("macro `{}` nests deeper than {MAX_DEPTH} calls", found.name)));
+                return Err(raise(
+                    ErrorKind::Jinja,
+                    format!("macro `{}` nests deeper than {MAX_DEPTH} calls", found.name),
+                ));
             }
             frame.depth += 1;
         }
         let context = self.context();
         let result = (|| {
-            let mut captured = state.env().get_template(&found.template)?.render_captured(context)?;
+            let mut captured = state
+                .env()
+                .get_template(&found.template)?
+                .render_captured(context)?;
             captured.with_state_mut(|state| state.call_macro(MACRO, args))
         })();
         let returned = {
@@ -143,7 +163,10 @@ impl Shared {
     }
 
     pub(crate) fn macro_value(self: &Arc<Self>, found: &Arc<Macro>) -> Value {
-        Value::from_object(MacroValue { shared: Arc::clone(self), found: Arc::clone(found) })
+        Value::from_object(MacroValue {
+            shared: Arc::clone(self),
+            found: Arc::clone(found),
+        })
     }
 
     /// What differs from node to node, and the macros of the node's package that shadow the root project's. As in
@@ -155,11 +178,18 @@ impl Shared {
         }
         let mut context: Vec<(String, Value)> = Vec::new();
         if frame.package != self.catalog.root {
-            context.extend(self.catalog.of_package(&frame.package).map(|found| (found.name.clone(), self.macro_value(found))));
+            context.extend(
+                self.catalog
+                    .of_package(&frame.package)
+                    .map(|found| (found.name.clone(), self.macro_value(found))),
+            );
         }
         context.push(("this".to_owned(), frame.this.clone()));
         context.push(("model".to_owned(), frame.model.clone()));
-        context.push(("execute".to_owned(), matches!(frame.phase, Phase::Compile { .. }).into()));
+        context.push((
+            "execute".to_owned(),
+            matches!(frame.phase, Phase::Compile { .. }).into(),
+        ));
         frame.context.insert(Value::from_pairs(context)).clone()
     }
 
@@ -169,15 +199,23 @@ impl Shared {
         if let Some(value) = self.world.vars.get(name) {
             return Some(value.clone());
         }
-        let scoped = self.world.project_vars.get(package).and_then(|scope| scope.get(name));
-        scoped.or_else(|| self.world.project_vars.get(name)).or_else(|| self.world.package_vars.get(package)?.get(name)).cloned()
+        let scoped = self
+            .world
+            .project_vars
+            .get(package)
+            .and_then(|scope| scope.get(name));
+        scoped
+            .or_else(|| self.world.project_vars.get(name))
+            .or_else(|| self.world.package_vars.get(package)?.get(name))
+            .cloned()
     }
 }
 
 /// A template error that carries one of ours, so that its kind survives the way through minijinja.
 pub(crate) fn raise(kind: ErrorKind, message: impl Into<String>) -> minijinja::Error {
     let message = message.into();
-    minijinja::Error::new(minijinja::ErrorKind::InvalidOperation, message.clone()).with_source(Error::new(kind, message))
+    minijinja::Error::new(minijinja::ErrorKind::InvalidOperation, message.clone())
+        .with_source(Error::new(kind, message))
 }
 
 /// One plan's renderer.
@@ -189,13 +227,20 @@ pub(crate) struct Session {
 impl Session {
     /// `base` holds the parsed templates (see [`base_environment`]).
     pub(crate) fn new(base: &Environment<'static>, catalog: Arc<Catalog>, world: World) -> Session {
-        let shared = Arc::new(Shared { catalog, world, frame: Mutex::default() });
+        let shared = Arc::new(Shared {
+            catalog,
+            world,
+            frame: Mutex::default(),
+        });
         let mut env = base.clone();
         functions::register(&mut env, &shared);
         let mut packages: IndexMap<String, Vec<(String, Value)>> = IndexMap::new();
         for found in shared.catalog.iter() {
             let value = shared.macro_value(found);
-            packages.entry(found.package.clone()).or_default().push((found.name.clone(), value));
+            packages
+                .entry(found.package.clone())
+                .or_default()
+                .push((found.name.clone(), value));
         }
         for package in [DBT, shared.catalog.root.as_str()] {
             for (name, value) in packages.get(package).into_iter().flatten() {
@@ -225,7 +270,10 @@ impl Session {
     /// Renders the template of a file.
     pub(crate) fn render_file(&self, file: &str) -> Result<String> {
         let context = self.context();
-        self.env.get_template(file).and_then(|template| template.render(context)).map_err(|error| self.error(&error, None))
+        self.env
+            .get_template(file)
+            .and_then(|template| template.render(context))
+            .map_err(|error| self.error(&error, None))
     }
 
     /// Renders a text that stands at `place`.
@@ -234,20 +282,27 @@ impl Session {
             return Ok(text.to_owned());
         }
         let context = self.context();
-        self.env.render_named_str(&place.file, text, context).map_err(|error| self.error(&error, Some(place)))
+        self.env
+            .render_named_str(&place.file, text, context)
+            .map_err(|error| self.error(&error, Some(place)))
     }
 
     /// The value of an expression that stands at `place`.
     pub(crate) fn evaluate(&self, place: &Place, expression: &str) -> Result<Value> {
         let context = self.context();
-        let evaluated = self.env.compile_expression(expression).and_then(|compiled| compiled.eval(context));
+        let evaluated = self
+            .env
+            .compile_expression(expression)
+            .and_then(|compiled| compiled.eval(context));
         evaluated.map_err(|error| self.error(&error, Some(place)))
     }
 
     /// The value of a text of a YAML file: of the expression if it is only `{{ expression }}`, else rendered text.
     pub(crate) fn evaluate_text(&self, place: &Place, text: &str) -> Result<Value> {
         let trimmed = text.trim();
-        if let Some(inner) = trimmed.strip_prefix("{{").and_then(|rest| rest.strip_suffix("}}"))
+        if let Some(inner) = trimmed
+            .strip_prefix("{{")
+            .and_then(|rest| rest.strip_suffix("}}"))
             && !inner.contains("{{")
         {
             return self.evaluate(place, inner.trim_matches('-').trim());
@@ -258,10 +313,17 @@ impl Session {
     /// `value` with every text in it evaluated.
     pub(crate) fn evaluate_json(&self, place: &Place, value: &Json) -> Result<Json> {
         Ok(match value {
-            Json::String(text) if text.contains("{{") || text.contains("{%") => to_json(&self.evaluate_text(place, text)?),
-            Json::Array(items) => items.iter().map(|item| self.evaluate_json(place, item)).collect::<Result<_>>()?,
+            Json::String(text) if text.contains("{{") || text.contains("{%") => {
+                to_json(&self.evaluate_text(place, text)?)
+            }
+            Json::Array(items) => items
+                .iter()
+                .map(|item| self.evaluate_json(place, item))
+                .collect::<Result<_>>()?,
             Json::Object(map) => {
-                let evaluated = map.iter().map(|(key, item)| Ok((key.clone(), self.evaluate_json(place, item)?)));
+                let evaluated = map
+                    .iter()
+                    .map(|(key, item)| Ok((key.clone(), self.evaluate_json(place, item)?)));
                 Json::Object(evaluated.collect::<Result<_>>()?)
             }
             other => other.clone(),
@@ -271,7 +333,9 @@ impl Session {
     /// Calls a macro from outside of any template; `place` is where the call is asked for.
     pub(crate) fn call(&self, found: &Macro, args: &[Value], place: &Place) -> Result<Value> {
         let state = self.env.empty_state();
-        self.shared.call(&state, found, args).map_err(|error| self.error(&error, Some(place)))
+        self.shared
+            .call(&state, found, args)
+            .map_err(|error| self.error(&error, Some(place)))
     }
 
     fn error(&self, error: &minijinja::Error, text_at: Option<&Place>) -> Error {
@@ -291,11 +355,22 @@ pub(crate) fn translate(error: &minijinja::Error, node_file: &str, text_at: Opti
             None => error.kind().to_string(),
         },
     };
-    let template = error.name().unwrap_or_default().split('#').next().unwrap_or_default();
+    let template = error
+        .name()
+        .unwrap_or_default()
+        .split('#')
+        .next()
+        .unwrap_or_default();
     let line = error.line().unwrap_or(0);
     let place = match text_at {
         Some(place) if template == place.file || template == "<expression>" || template.is_empty() => {
-            Place::new(&place.file, if place.line == 0 { line } else { place.line + line.saturating_sub(1) })
+            Place::new(
+                &place.file,
+                match place.line {
+                    0 => 0,
+                    first => first + line.saturating_sub(1),
+                },
+            )
         }
         _ if template.is_empty() => Place::new(node_file, 0),
         _ => Place::new(template, line),

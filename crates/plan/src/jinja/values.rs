@@ -20,7 +20,13 @@ pub struct Relation {
 
 impl fmt::Display for Relation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}.{}", quote(&self.database), quote(&self.schema), quote(&self.identifier))
+        write!(
+            f,
+            "{}.{}.{}",
+            quote(&self.database),
+            quote(&self.schema),
+            quote(&self.identifier)
+        )
     }
 }
 
@@ -47,7 +53,9 @@ impl Object for Target {
         Some(match (&**self, key) {
             (Target::Relation(relation), "database") => relation.database.clone().into(),
             (Target::Relation(relation), "schema") => relation.schema.clone().into(),
-            (Target::Relation(relation), "identifier" | "name" | "table") => relation.identifier.clone().into(),
+            (Target::Relation(relation), "identifier" | "name" | "table") => {
+                relation.identifier.clone().into()
+            }
             (Target::Cte(name), "identifier" | "name" | "table") => name.clone().into(),
             (Target::Relation(_), "is_cte") => false.into(),
             (Target::Cte(_), "is_cte") => true.into(),
@@ -79,7 +87,11 @@ impl Object for MutableList {
     fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
         let items = locked(&self.0);
         let index = key.as_i64()?;
-        let index = if index < 0 { index + i64::try_from(items.len()).ok()? } else { index };
+        let index = if index < 0 {
+            index + i64::try_from(items.len()).ok()?
+        } else {
+            index
+        };
         items.get(usize::try_from(index).ok()?).cloned()
     }
 
@@ -87,7 +99,12 @@ impl Object for MutableList {
         Enumerator::Values(locked(&self.0).clone())
     }
 
-    fn call_method(self: &Arc<Self>, _: &mut State<'_, '_>, method: &str, args: &[Value]) -> Result<Value, Error> {
+    fn call_method(
+        self: &Arc<Self>,
+        _: &mut State<'_, '_>,
+        method: &str,
+        args: &[Value],
+    ) -> Result<Value, Error> {
         match method {
             "append" => {
                 let (value,): (Value,) = from_args(args)?;
@@ -106,7 +123,9 @@ impl Object for MutableList {
             }
             "pop" => {
                 let () = from_args(args)?;
-                return locked(&self.0).pop().ok_or_else(|| Error::new(ErrorKind::InvalidOperation, "pop from an empty list"));
+                return locked(&self.0)
+                    .pop()
+                    .ok_or_else(|| Error::new(ErrorKind::InvalidOperation, "pop from an empty list"));
             }
             _ => return Err(Error::from(ErrorKind::UnknownMethod)),
         }
@@ -131,7 +150,12 @@ impl Object for MutableMap {
         Enumerator::Values(locked(&self.0).keys().cloned().collect())
     }
 
-    fn call_method(self: &Arc<Self>, _: &mut State<'_, '_>, method: &str, args: &[Value]) -> Result<Value, Error> {
+    fn call_method(
+        self: &Arc<Self>,
+        _: &mut State<'_, '_>,
+        method: &str,
+        args: &[Value],
+    ) -> Result<Value, Error> {
         match method {
             "update" => {
                 let (other,): (Value,) = from_args(args)?;
@@ -157,7 +181,10 @@ impl Object for MutableMap {
 }
 
 /// A list or mapping as one that can be changed in place; anything else as it is.
-#[allow(clippy::needless_pass_by_value, reason = "a template function takes its arguments by value")]
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "a template function takes its arguments by value"
+)]
 pub(crate) fn mutable(value: Value) -> Result<Value, Error> {
     Ok(match value.kind() {
         ValueKind::Seq => Value::from_object(MutableList(Mutex::new(value.try_iter()?.collect()))),

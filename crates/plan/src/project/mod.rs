@@ -1,9 +1,9 @@
 //! A dbt project as files → its typed parts, checked as far as no target, var or environment is needed.
 
-pub(crate) mod settings;
-pub(crate) mod schema;
 pub(crate) mod profile;
+pub(crate) mod schema;
 pub(crate) mod seed;
+pub(crate) mod settings;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,9 +11,9 @@ use std::sync::Arc;
 use minijinja::Environment;
 
 use crate::error::{Error, ErrorKind, Place, Result};
-use crate::jinja::catalog::Catalog;
+use crate::jinja::catalog::{ADAPTER, Catalog};
 use crate::jinja::scan::{self, BlockKind};
-use crate::jinja::session::{base_environment, translate};
+use crate::jinja::session::{Session, World, base_environment, translate};
 use profile::Profile;
 use schema::SchemaFile;
 use settings::Settings;
@@ -37,7 +37,9 @@ pub struct Project {
 
 impl std::fmt::Debug for Project {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Project").field("name", &self.settings.name).finish_non_exhaustive()
+        f.debug_struct("Project")
+            .field("name", &self.settings.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -95,7 +97,15 @@ impl Project {
             Some(text) => profile::parse("profiles.yml", text, &profile)?,
             None => (Vec::new(), "default".to_owned()),
         };
-        Ok(Project { settings: root, packages, catalog: Arc::new(catalog), env, docs, targets, default_target })
+        Ok(Project {
+            settings: root,
+            packages,
+            catalog: Arc::new(catalog),
+            env,
+            docs,
+            targets,
+            default_target,
+        })
     }
 
     /// `name:` of dbt_project.yml.
@@ -103,14 +113,45 @@ impl Project {
         &self.settings.name
     }
 
-    /// The targets of `profiles.yml`; empty without that file.
+    /// The targets of `profiles.yml` as written; empty without that file.
     pub fn targets(&self) -> &[Profile] {
         &self.targets
     }
 
-    /// The target `profiles.yml` names as its default.
-    pub fn default_target(&self) -> &str {
-        &self.default_target
+    /// The target of that name, or the default one, with its Jinja rendered.
+    pub fn target(&self, name: Option<&str>, env: &BTreeMap<String, String>) -> Result<Profile> {
+        let place = Place::new("profiles.yml", 0);
+        let session = Session::new(
+            &self.env,
+            Arc::clone(&self.catalog),
+            World {
+                env: env.clone(),
+                ..World::default()
+            },
+        );
+        let name = match name {
+            Some(name) => name.to_owned(),
+            None => session.evaluate_text(&place, &self.default_target)?.to_string(),
+        };
+        let Some(target) = self.targets.iter().find(|target| target.name == name) else {
+            let names: Vec<&str> = self.targets.iter().map(|target| target.name.as_str()).collect();
+            return Err(Error::at(
+                ErrorKind::Project,
+                &place,
+                format!("there is no target `{name}`; there are: {}", names.join(", ")),
+            ));
+        };
+        if target.adapter != ADAPTER {
+            let message = format!(
+                "target `{name}` is for {}; the built-in runner builds {ADAPTER} only",
+                target.adapter
+            );
+            return Err(Error::at(ErrorKind::Unsupported, &place, message));
+        }
+        Ok(Profile {
+            schema: session.evaluate_text(&place, &target.schema)?.to_string(),
+            ..target.clone()
+        })
     }
 }
 
@@ -118,7 +159,11 @@ fn read_settings(files: &BTreeMap<String, String>, prefix: &str) -> Result<Setti
     let file = format!("{prefix}{PROJECT_FILE}");
     match files.get(&file) {
         Some(text) => settings::parse(&file, text),
-        None => Err(Error::at(ErrorKind::Project, &Place::new(file, 0), "the project's main file is missing")),
+        None => Err(Error::at(
+            ErrorKind::Project,
+            &Place::new(file, 0),
+            "the project's main file is missing",
+        )),
     }
 }
 
@@ -126,13 +171,23 @@ fn read_settings(files: &BTreeMap<String, String>, prefix: &str) -> Result<Setti
 fn package_folders(files: &BTreeMap<String, String>, root: &Settings) -> Result<Vec<String>> {
     let mut folders = vec![String::new()];
     let below = format!("{}/", root.packages_path);
-    for path in files.range(below.clone()..).map(|(path, _)| path).take_while(|path| path.starts_with(&below)) {
-        let Some((folder, rest)) = path[below.len()..].split_once('/') else { continue };
+    for path in files
+        .range(below.clone()..)
+        .map(|(path, _)| path)
+        .take_while(|path| path.starts_with(&below))
+    {
+        let Some((folder, rest)) = path[below.len()..].split_once('/') else {
+            continue;
+        };
         let prefix = format!("{below}{folder}/");
         if rest == PROJECT_FILE {
             folders.push(prefix);
         } else if !files.contains_key(&format!("{prefix}{PROJECT_FILE}")) {
-            return Err(Error::at(ErrorKind::Project, &Place::new(prefix, 0), "this package has no dbt_project.yml"));
+            return Err(Error::at(
+                ErrorKind::Project,
+                &Place::new(prefix, 0),
+                "this package has no dbt_project.yml",
+            ));
         }
     }
     Ok(folders)
@@ -140,7 +195,9 @@ fn package_folders(files: &BTreeMap<String, String>, root: &Settings) -> Result<
 
 /// dbt refuses a project whose packages.yml and dbt_packages do not go together; so does this.
 fn check_packages_file(files: &BTreeMap<String, String>, found: usize) -> Result<()> {
-    let listed = ["packages.yml", "dependencies.yml"].into_iter().find_map(|file| Some((file, files.get(file)?)));
+    let listed = ["packages.yml", "dependencies.yml"]
+        .into_iter()
+        .find_map(|file| Some((file, files.get(file)?)));
     let expected = match listed {
         None => 0,
         Some((file, text)) => {
@@ -155,8 +212,14 @@ fn check_packages_file(files: &BTreeMap<String, String>, found: usize) -> Result
     if expected == found {
         return Ok(());
     }
-    let message = format!("{expected} packages are listed but {found} are in the packages folder; dbt wants both to agree");
-    Err(Error::at(ErrorKind::Project, &Place::new(listed.map_or("packages.yml", |(file, _)| file), 0), message))
+    let message = format!(
+        "{expected} packages are listed but {found} are in the packages folder; dbt wants both to agree"
+    );
+    Err(Error::at(
+        ErrorKind::Project,
+        &Place::new(listed.map_or("packages.yml", |(file, _)| file), 0),
+        message,
+    ))
 }
 
 fn load_package(
@@ -169,13 +232,23 @@ fn load_package(
     let settings = read_settings(files, prefix)?;
     let name = settings.name.clone();
     let packages = format!("{}/", settings.packages_path);
-    let mut package = Package { name: name.clone(), files: Vec::new(), schema: SchemaFile::default(), settings };
-    for (path, text) in files.range(prefix.to_owned()..).take_while(|(path, _)| path.starts_with(prefix)) {
+    let mut package = Package {
+        name: name.clone(),
+        files: Vec::new(),
+        schema: SchemaFile::default(),
+        settings,
+    };
+    for (path, text) in files
+        .range(prefix.to_owned()..)
+        .take_while(|(path, _)| path.starts_with(prefix))
+    {
         let inner = &path[prefix.len()..];
         if inner.starts_with(&packages) {
             continue;
         }
-        let Some((role, folders)) = role(&package.settings, inner) else { continue };
+        let Some((role, folders)) = role(&package.settings, inner) else {
+            continue;
+        };
         let extension = inner.rsplit_once('.').map_or("", |(_, extension)| extension);
         match (role, extension) {
             (_, "yml" | "yaml") => {
@@ -184,11 +257,14 @@ fn load_package(
                 package.schema.sources.append(&mut schema.sources);
             }
             (_, "md") => {
-                let blocks = scan::blocks(path, text)?.into_iter().filter(|block| block.kind == BlockKind::Docs);
+                let blocks = scan::blocks(path, text)?
+                    .into_iter()
+                    .filter(|block| block.kind == BlockKind::Docs);
                 docs.extend(blocks.map(|block| (block.name, block.body.trim().to_owned())));
             }
             (Role::Macros, "sql") => catalog.add_file(&name, path, text)?,
-            (Role::File(FileKind::Seed), "csv") | (Role::File(FileKind::Model | FileKind::Test | FileKind::Snapshot), "sql") => {
+            (Role::File(FileKind::Seed), "csv")
+            | (Role::File(FileKind::Model | FileKind::Test | FileKind::Snapshot), "sql") => {
                 let Role::File(kind) = role else { continue };
                 package.files.push(source_file(&name, kind, path, folders, text));
                 if matches!(kind, FileKind::Model | FileKind::Test) {
@@ -197,7 +273,11 @@ fn load_package(
                 }
             }
             (Role::File(FileKind::Model), "py") => {
-                return Err(Error::at(ErrorKind::Unsupported, &Place::new(path, 0), "Python models are not supported by the built-in runner"));
+                return Err(Error::at(
+                    ErrorKind::Unsupported,
+                    &Place::new(path, 0),
+                    "Python models are not supported by the built-in runner",
+                ));
             }
             _ => {}
         }
@@ -213,10 +293,21 @@ enum Role {
 
 /// What a file is by the folder it lies in, and its path below that folder. `tests/generic` holds macros.
 fn role<'a>(settings: &Settings, path: &'a str) -> Option<(Role, &'a str)> {
-    let under = |folders: &[String]| folders.iter().find_map(|folder| path.strip_prefix(folder.as_str())?.strip_prefix('/'));
+    let under = |folders: &[String]| {
+        folders
+            .iter()
+            .find_map(|folder| path.strip_prefix(folder.as_str())?.strip_prefix('/'))
+    };
     if let Some(rest) = under(&settings.test_paths) {
         let generic = rest.starts_with("generic/");
-        return Some((if generic { Role::Macros } else { Role::File(FileKind::Test) }, rest));
+        return Some((
+            if generic {
+                Role::Macros
+            } else {
+                Role::File(FileKind::Test)
+            },
+            rest,
+        ));
     }
     under(&settings.macro_paths)
         .map(|rest| (Role::Macros, rest))
@@ -226,9 +317,21 @@ fn role<'a>(settings: &Settings, path: &'a str) -> Option<(Role, &'a str)> {
 }
 
 fn source_file(package: &str, kind: FileKind, path: &str, below: &str, text: &str) -> SourceFile {
-    let mut fqn: Vec<String> = std::iter::once(package).chain(below.split('/')).map(str::to_owned).collect();
+    let mut fqn: Vec<String> = std::iter::once(package)
+        .chain(below.split('/'))
+        .map(str::to_owned)
+        .collect();
     let name = fqn.pop().unwrap_or_default();
-    let name = name.rsplit_once('.').map_or(name.as_str(), |(name, _)| name).to_owned();
+    let name = name
+        .rsplit_once('.')
+        .map_or(name.as_str(), |(name, _)| name)
+        .to_owned();
     fqn.push(name.clone());
-    SourceFile { kind, path: path.to_owned(), name, fqn, text: text.to_owned() }
+    SourceFile {
+        kind,
+        path: path.to_owned(),
+        name,
+        fqn,
+        text: text.to_owned(),
+    }
 }

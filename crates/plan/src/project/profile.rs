@@ -37,7 +37,11 @@ pub(crate) fn parse(file: &str, text: &str, profile: &str) -> Result<(Vec<Profil
         let threads = match fields.take("threads").map(|node| (node.line, node.to_json())) {
             None => 1,
             Some((line, value)) => threads(&value).ok_or_else(|| {
-                Error::at(ErrorKind::Project, &Place::new(file, line), "`threads` must be a whole number above 0")
+                Error::at(
+                    ErrorKind::Project,
+                    &Place::new(file, line),
+                    "`threads` must be a whole number above 0",
+                )
             })?,
         };
         targets.push(Profile {
@@ -51,5 +55,8 @@ pub(crate) fn parse(file: &str, text: &str, profile: &str) -> Result<(Vec<Profil
 }
 
 fn threads(value: &Json) -> Option<usize> {
-    value.as_u64().and_then(|threads| usize::try_from(threads).ok()).filter(|&threads| threads > 0)
+    value
+        .as_u64()
+        .and_then(|threads| usize::try_from(threads).ok())
+        .filter(|&threads| threads > 0)
 }

@@ -24,6 +24,8 @@ pub(crate) enum PropertiesOf {
     Model,
     Seed,
     Snapshot,
+    /// A singular test.
+    Test,
 }
 
 #[derive(Debug, Clone)]
@@ -74,8 +76,21 @@ pub(crate) struct SchemaFile {
 
 /// Keys of a test that configure it, also outside of `config:`.
 const TEST_CONFIG: [&str; 15] = [
-    "severity", "tags", "enabled", "where", "limit", "warn_if", "error_if", "fail_calc", "store_failures", "store_failures_as", "sql_header", "meta",
-    "database", "schema", "alias",
+    "severity",
+    "tags",
+    "enabled",
+    "where",
+    "limit",
+    "warn_if",
+    "error_if",
+    "fail_calc",
+    "store_failures",
+    "store_failures_as",
+    "sql_header",
+    "meta",
+    "database",
+    "schema",
+    "alias",
 ];
 
 pub(crate) fn parse(file: &str, text: &str) -> Result<SchemaFile> {
@@ -83,11 +98,24 @@ pub(crate) fn parse(file: &str, text: &str) -> Result<SchemaFile> {
     let mut fields = Fields::of(file, "a schema file", &node)?;
     // Exposures and analyses describe, they build nothing; macros' entries are documentation.
     fields.ignore(&["version", "exposures", "analyses", "macros"]);
-    for key in ["unit_tests", "semantic_models", "metrics", "saved_queries", "groups", "functions", "data_tests"] {
+    for key in [
+        "unit_tests",
+        "semantic_models",
+        "metrics",
+        "saved_queries",
+        "groups",
+        "functions",
+    ] {
         fields.refuse(key, "are not supported by the built-in runner")?;
     }
     let mut schema = SchemaFile::default();
-    for (key, of) in [("models", PropertiesOf::Model), ("seeds", PropertiesOf::Seed), ("snapshots", PropertiesOf::Snapshot)] {
+    let kinds = [
+        ("models", PropertiesOf::Model),
+        ("seeds", PropertiesOf::Seed),
+        ("snapshots", PropertiesOf::Snapshot),
+        ("data_tests", PropertiesOf::Test),
+    ];
+    for (key, of) in kinds {
         for item in fields.list(key)? {
             schema.properties.push(properties(file, of, item)?);
         }
@@ -100,7 +128,7 @@ pub(crate) fn parse(file: &str, text: &str) -> Result<SchemaFile> {
 }
 
 fn properties(file: &str, of: PropertiesOf, node: &Node) -> Result<Properties> {
-    let mut fields = Fields::of(file, "a model, seed or snapshot", node)?;
+    let mut fields = Fields::of(file, "these properties", node)?;
     fields.ignore(&["docs", "meta", "access", "deprecation_date", "constraints"]);
     for key in ["versions", "latest_version", "time_spine", "group", "relation"] {
         fields.refuse(key, "is not supported by the built-in runner")?;
@@ -111,7 +139,11 @@ fn properties(file: &str, of: PropertiesOf, node: &Node) -> Result<Properties> {
         name: fields.required_text("name")?,
         description: fields.text("description")?.unwrap_or_default(),
         config: config(file, fields.take("config"))?,
-        columns: fields.list("columns")?.iter().map(|node| column(file, node)).collect::<Result<_>>()?,
+        columns: fields
+            .list("columns")?
+            .iter()
+            .map(|node| column(file, node))
+            .collect::<Result<_>>()?,
         tests: tests(&mut fields)?,
     };
     fields.finish()?;
@@ -121,15 +153,26 @@ fn properties(file: &str, of: PropertiesOf, node: &Node) -> Result<Properties> {
 fn column(file: &str, node: &Node) -> Result<ColumnProperties> {
     let mut fields = Fields::of(file, "a column", node)?;
     fields.ignore(&["meta", "constraints", "granularity"]);
-    let tags = fields.take("tags").map(|node| yaml::texts(file, "tags", node)).transpose()?.unwrap_or_default();
-    let mut settings = Fields::of(file, "a column's config", fields.take("config").unwrap_or(&Node { line: 0, value: Yaml::Null }))
-        .map(|mut settings| {
-            settings.ignore(&["meta"]);
-            let tags = settings.take("tags").map(|node| yaml::texts(file, "tags", node));
-            settings.finish().map(|()| tags)
-        })??
+    let tags = fields
+        .take("tags")
+        .map(|node| yaml::texts(file, "tags", node))
         .transpose()?
         .unwrap_or_default();
+    let mut settings = Fields::of(
+        file,
+        "a column's config",
+        fields.take("config").unwrap_or(&Node {
+            line: 0,
+            value: Yaml::Null,
+        }),
+    )
+    .map(|mut settings| {
+        settings.ignore(&["meta"]);
+        let tags = settings.take("tags").map(|node| yaml::texts(file, "tags", node));
+        settings.finish().map(|()| tags)
+    })??
+    .transpose()?
+    .unwrap_or_default();
     settings.extend(tags);
     let column = ColumnProperties {
         name: fields.required_text("name")?,
@@ -158,14 +201,21 @@ fn tests(fields: &mut Fields<'_>) -> Result<Vec<TestProperties>> {
 fn test(file: &str, node: &Node) -> Result<TestProperties> {
     let place = Place::new(file, node.line);
     let wrong = |what: &str| Error::at(ErrorKind::Project, &place, format!("a test must be {what}"));
-    let empty = Node { line: node.line, value: Yaml::Null };
+    let empty = Node {
+        line: node.line,
+        value: Yaml::Null,
+    };
     let (full_name, body) = match &node.value {
         Yaml::Scalar(Json::String(name)) => (name.clone(), &empty),
         Yaml::Map(entries) => match entries.iter().find(|entry| entry.key == "test_name") {
             Some(entry) => (yaml::text(file, "test_name", &entry.value)?, node),
             None => match entries.as_slice() {
                 [only] => (only.key.clone(), &only.value),
-                _ => return Err(wrong("one name with its arguments below it; check the indentation")),
+                _ => {
+                    return Err(wrong(
+                        "one name with its arguments below it; check the indentation",
+                    ));
+                }
             },
         },
         _ => return Err(wrong("a name, or a name with its arguments below it")),
@@ -199,13 +249,27 @@ fn test_key(file: &str, test: &mut TestProperties, entry: &yaml::Entry) -> Resul
         "config" => test.config.extend(config(file, Some(&entry.value))?),
         "arguments" => {
             let arguments = Fields::of(file, "`arguments`", &entry.value)?.rest();
-            test.arguments.extend(arguments.into_iter().map(|argument| (argument.key.clone(), argument.value.to_json())));
+            test.arguments.extend(
+                arguments
+                    .into_iter()
+                    .map(|argument| (argument.key.clone(), argument.value.to_json())),
+            );
         }
         "model" => {
-            return Err(Error::at(ErrorKind::Project, &place, "a test's `model` is the one it stands under; remove this argument"));
+            return Err(Error::at(
+                ErrorKind::Project,
+                &place,
+                "a test's `model` is the one it stands under; remove this argument",
+            ));
         }
         _ if TEST_CONFIG.contains(&key) => {
-            test.config.insert(key.to_owned(), Setting { value: entry.value.to_json(), place });
+            test.config.insert(
+                key.to_owned(),
+                Setting {
+                    value: entry.value.to_json(),
+                    place,
+                },
+            );
         }
         _ => {
             test.arguments.insert(key.to_owned(), entry.value.to_json());
@@ -214,9 +278,27 @@ fn test_key(file: &str, test: &mut TestProperties, entry: &yaml::Entry) -> Resul
     Ok(())
 }
 
+/// `tags` of a source's `config:`.
+fn config_tags(config: &RawConfig) -> Vec<String> {
+    match config.get("tags").map(|setting| &setting.value) {
+        Some(Json::String(tag)) => vec![tag.clone()],
+        Some(Json::Array(tags)) => tags
+            .iter()
+            .filter_map(|tag| tag.as_str().map(str::to_owned))
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
 fn source(file: &str, node: &Node, found: &mut Vec<SourceProperties>) -> Result<()> {
     let mut fields = Fields::of(file, "a source", node)?;
-    fields.ignore(&["loader", "loaded_at_field", "loaded_at_query", "freshness", "meta"]);
+    fields.ignore(&[
+        "loader",
+        "loaded_at_field",
+        "loaded_at_query",
+        "freshness",
+        "meta",
+    ]);
     for key in ["quoting", "overrides"] {
         fields.refuse(key, "is not supported by the built-in runner")?;
     }
@@ -224,19 +306,37 @@ fn source(file: &str, node: &Node, found: &mut Vec<SourceProperties>) -> Result<
     let description = fields.text("description")?.unwrap_or_default();
     let database = fields.text("database")?;
     let schema = fields.text("schema")?.unwrap_or_else(|| name.clone());
-    let tags = fields.take("tags").map(|node| yaml::texts(file, "tags", node)).transpose()?.unwrap_or_default();
+    let tags = fields
+        .take("tags")
+        .map(|node| yaml::texts(file, "tags", node))
+        .transpose()?
+        .unwrap_or_default();
     let source_config = config(file, fields.take("config"))?;
     for table in fields.list("tables")? {
         let mut fields = Fields::of(file, "a source's table", table)?;
-        fields.ignore(&["loader", "loaded_at_field", "loaded_at_query", "freshness", "meta", "docs"]);
+        fields.ignore(&[
+            "loader",
+            "loaded_at_field",
+            "loaded_at_query",
+            "freshness",
+            "meta",
+            "docs",
+        ]);
         for key in ["quoting", "external"] {
             fields.refuse(key, "is not supported by the built-in runner")?;
         }
         let table_name = fields.required_text("name")?;
         let mut all_tags = tags.clone();
-        all_tags.extend(fields.take("tags").map(|node| yaml::texts(file, "tags", node)).transpose()?.unwrap_or_default());
+        all_tags.extend(
+            fields
+                .take("tags")
+                .map(|node| yaml::texts(file, "tags", node))
+                .transpose()?
+                .unwrap_or_default(),
+        );
         let mut table_config = source_config.clone();
         table_config.extend(config(file, fields.take("config"))?);
+        all_tags.extend(config_tags(&table_config));
         found.push(SourceProperties {
             source: name.clone(),
             place: fields.place(),
@@ -248,7 +348,11 @@ fn source(file: &str, node: &Node, found: &mut Vec<SourceProperties>) -> Result<
             table: table_name,
             tags: all_tags,
             config: table_config,
-            columns: fields.list("columns")?.iter().map(|node| column(file, node)).collect::<Result<_>>()?,
+            columns: fields
+                .list("columns")?
+                .iter()
+                .map(|node| column(file, node))
+                .collect::<Result<_>>()?,
             tests: tests(&mut fields)?,
         });
         fields.finish()?;

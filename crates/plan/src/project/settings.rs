@@ -62,16 +62,47 @@ impl ConfigTree {
 pub(crate) fn parse(file: &str, text: &str) -> Result<Settings> {
     let node = yaml::parse(file, text)?;
     let mut fields = Fields::of(file, "dbt_project.yml", &node)?;
-    fields.ignore(&["version", "config-version", "require-dbt-version", "analysis-paths", "asset-paths", "docs-paths", "clean-targets"]);
-    fields.ignore(&["target-path", "log-path", "query-comment", "flags", "exposures", "restrict-access"]);
+    fields.ignore(&[
+        "version",
+        "config-version",
+        "require-dbt-version",
+        "analysis-paths",
+        "asset-paths",
+        "docs-paths",
+        "clean-targets",
+    ]);
+    fields.ignore(&[
+        "target-path",
+        "log-path",
+        "query-comment",
+        "flags",
+        "exposures",
+        "restrict-access",
+    ]);
     for key in ["on-run-start", "on-run-end"] {
-        fields.refuse(key, "is not supported by the built-in runner; use a model's pre_hook or post_hook")?;
+        fields.refuse(
+            key,
+            "is not supported by the built-in runner; use a model's pre_hook or post_hook",
+        )?;
     }
-    fields.refuse("quoting", "is not supported by the built-in runner: every name is quoted")?;
-    for key in ["sources", "metrics", "semantic-models", "saved-queries", "unit_tests"] {
+    fields.refuse(
+        "quoting",
+        "is not supported by the built-in runner: every name is quoted",
+    )?;
+    for key in [
+        "sources",
+        "metrics",
+        "semantic-models",
+        "saved-queries",
+        "unit_tests",
+    ] {
         fields.refuse(key, "is not supported by the built-in runner")?;
     }
-    let mut tests = fields.take("data_tests").map(|node| tree(file, node)).transpose()?.unwrap_or_default();
+    let mut tests = fields
+        .take("data_tests")
+        .map(|node| tree(file, node))
+        .transpose()?
+        .unwrap_or_default();
     if let Some(node) = fields.take("tests") {
         tests = tree(file, node)?;
     }
@@ -83,11 +114,25 @@ pub(crate) fn parse(file: &str, text: &str) -> Result<Settings> {
         test_paths: paths(&mut fields, "test-paths", &["tests"])?,
         snapshot_paths: paths(&mut fields, "snapshot-paths", &["snapshots"])?,
         macro_paths: paths(&mut fields, "macro-paths", &["macros"])?,
-        packages_path: fields.text("packages-install-path")?.unwrap_or_else(|| "dbt_packages".to_owned()),
+        packages_path: fields
+            .text("packages-install-path")?
+            .unwrap_or_else(|| "dbt_packages".to_owned()),
         vars: vars(&mut fields)?,
-        models: fields.take("models").map(|node| tree(file, node)).transpose()?.unwrap_or_default(),
-        seeds: fields.take("seeds").map(|node| tree(file, node)).transpose()?.unwrap_or_default(),
-        snapshots: fields.take("snapshots").map(|node| tree(file, node)).transpose()?.unwrap_or_default(),
+        models: fields
+            .take("models")
+            .map(|node| tree(file, node))
+            .transpose()?
+            .unwrap_or_default(),
+        seeds: fields
+            .take("seeds")
+            .map(|node| tree(file, node))
+            .transpose()?
+            .unwrap_or_default(),
+        snapshots: fields
+            .take("snapshots")
+            .map(|node| tree(file, node))
+            .transpose()?
+            .unwrap_or_default(),
         tests,
         search_order: search_order(file, fields.list("dispatch")?)?,
     };
@@ -99,7 +144,10 @@ fn paths(fields: &mut Fields<'_>, key: &'static str, default: &[&str]) -> Result
     match fields.take(key) {
         Some(node) => {
             let paths = yaml::texts(fields.file, key, node)?;
-            Ok(paths.into_iter().map(|path| path.trim_start_matches("./").trim_end_matches('/').to_owned()).collect())
+            Ok(paths
+                .into_iter()
+                .map(|path| path.trim_start_matches("./").trim_end_matches('/').to_owned())
+                .collect())
         }
         None => Ok(default.iter().map(|&path| path.to_owned()).collect()),
     }
@@ -109,7 +157,11 @@ fn vars(fields: &mut Fields<'_>) -> Result<BTreeMap<String, Json>> {
     match fields.take("vars").map(|node| (node.line, node.to_json())) {
         None => Ok(BTreeMap::new()),
         Some((_, Json::Object(map))) => Ok(map.into_iter().collect()),
-        Some((line, _)) => Err(Error::at(ErrorKind::Project, &Place::new(fields.file, line), "`vars` must be a mapping")),
+        Some((line, _)) => Err(Error::at(
+            ErrorKind::Project,
+            &Place::new(fields.file, line),
+            "`vars` must be a mapping",
+        )),
     }
 }
 
@@ -118,7 +170,10 @@ fn search_order(file: &str, items: &[Node]) -> Result<BTreeMap<String, Vec<Strin
     for item in items {
         let mut fields = Fields::of(file, "a dispatch", item)?;
         let namespace = fields.required_text("macro_namespace")?;
-        let order = fields.take("search_order").map(|node| yaml::texts(file, "search_order", node)).transpose()?;
+        let order = fields
+            .take("search_order")
+            .map(|node| yaml::texts(file, "search_order", node))
+            .transpose()?;
         fields.finish()?;
         orders.insert(namespace, order.unwrap_or_default());
     }
@@ -130,23 +185,33 @@ fn tree(file: &str, node: &Node) -> Result<ConfigTree> {
     let mut tree = ConfigTree::default();
     for entry in Fields::of(file, "a configuration", node)?.rest() {
         let configures = entry.key.strip_prefix('+');
-        match (configures, &entry.value.value) {
-            (None, Yaml::Map(_) | Yaml::Null) => {
-                tree.below.insert(entry.key.clone(), self::tree(file, &entry.value)?);
-            }
-            _ => {
-                let key = configures.unwrap_or(&entry.key).to_owned();
-                tree.own.insert(key, Setting { value: entry.value.to_json(), place: Place::new(file, entry.line) });
-            }
+        if configures.is_none() && matches!(entry.value.value, Yaml::Map(_) | Yaml::Null) {
+            tree.below
+                .insert(entry.key.clone(), self::tree(file, &entry.value)?);
+            continue;
         }
+        let key = configures.unwrap_or(&entry.key).to_owned();
+        let setting = Setting {
+            value: entry.value.to_json(),
+            place: Place::new(file, entry.line),
+        };
+        tree.own.insert(key, setting);
     }
     Ok(tree)
 }
 
 /// The settings under `config:` of a YAML property.
 pub(crate) fn config(file: &str, node: Option<&Node>) -> Result<RawConfig> {
-    let Some(node) = node else { return Ok(RawConfig::new()) };
+    let Some(node) = node else {
+        return Ok(RawConfig::new());
+    };
     let entries = Fields::of(file, "`config`", node)?.rest();
-    let setting = |entry: &yaml::Entry| Setting { value: entry.value.to_json(), place: Place::new(file, entry.line) };
-    Ok(entries.into_iter().map(|entry| (entry.key.clone(), setting(entry))).collect())
+    let setting = |entry: &yaml::Entry| Setting {
+        value: entry.value.to_json(),
+        place: Place::new(file, entry.line),
+    };
+    Ok(entries
+        .into_iter()
+        .map(|entry| (entry.key.clone(), setting(entry)))
+        .collect())
 }

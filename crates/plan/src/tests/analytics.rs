@@ -29,8 +29,14 @@ fn the_shipped_project_plans_first_and_again() {
     assert!(first.steps.iter().any(|step| matches!(step, Step::Test(_))));
     for step in first.steps {
         if let Step::Model(step) = step {
-            let kind = if step.materialization == crate::Materialization::View { RelationKind::View } else { RelationKind::Table };
-            inputs.existing.insert((step.relation.schema, step.relation.identifier), kind);
+            let kind = if step.materialization == crate::Materialization::View {
+                RelationKind::View
+            } else {
+                RelationKind::Table
+            };
+            inputs
+                .existing
+                .insert((step.relation.schema, step.relation.identifier), kind);
             inputs.fingerprints.insert(step.node, step.fingerprint);
         }
     }
@@ -38,7 +44,12 @@ fn the_shipped_project_plans_first_and_again() {
     let again = plan(&project, &inputs).unwrap();
     for step in again.steps {
         if let Step::Model(step) = step {
-            assert!(!step.full_refresh || step.materialization != crate::Materialization::Incremental, "{}: {}", step.node, step.reason);
+            assert!(
+                !step.full_refresh || step.materialization != crate::Materialization::Incremental,
+                "{}: {}",
+                step.node,
+                step.reason
+            );
         }
     }
 }

@@ -38,7 +38,10 @@ select * from {{ ref('orders') }} where gap
 #[test]
 fn queries_are_those_of_dbt() {
     let all = check(ORDERS);
-    let tests = all.split("== test.").skip(1).map(|test| format!("== test.{test}"));
+    let tests = all
+        .split("== test.")
+        .skip(1)
+        .map(|test| format!("== test.{test}"));
     assert_snapshot!(tests.collect::<String>(), @r#"
 == test.shop.accepted_values_orders_status__placed__returned.f370346d02
 with all_values as (
@@ -55,9 +58,7 @@ with all_values as (
 select *
 from all_values
 where value_field not in (
-    'placed',
-    'returned'
-    
+    'placed','returned'
 )
 == test.shop.at_least_lines_order_id__3.40724a2f1b
 select * from "db"."main"."lines" where order_id < 3
@@ -76,9 +77,7 @@ with all_values as (
 select *
 from all_values
 where value_field not in (
-    1,
-    2
-    
+    1,2
 )
 == test.shop.no_gaps
 select * from "db"."main"."orders" where gap
@@ -123,9 +122,21 @@ having count(*) > 1
 }
 
 fn fused(project: &str) -> String {
-    let plan = Project::load(&files(project)).and_then(|project| plan(&project, &inputs())).unwrap();
-    let tests = plan.steps.iter().filter_map(|step| if let Step::Test(test) = step { Some(test) } else { None });
-    fuse(tests).iter().map(|query| format!("== {}\n{}\n", query.tests.join(" "), query.sql)).collect()
+    let plan = Project::load(&files(project))
+        .and_then(|project| plan(&project, &inputs()))
+        .unwrap();
+    let tests = plan.steps.iter().filter_map(|step| {
+        if let Step::Test(test) = step {
+            Some(test)
+        } else {
+            None
+        }
+    });
+    let queries: Vec<String> = fuse(tests)
+        .iter()
+        .map(|query| format!("== {}\n{}", query.tests.join(" "), query.sql))
+        .collect();
+    queries.join("\n")
 }
 
 #[test]

@@ -6,12 +6,12 @@ use super::check;
 
 #[test]
 fn unknown_names() {
-    assert_snapshot!(check("--- models/stg_orders.sql\nselect 1\n--- models/a.sql\nselect * from {{ ref('stg_order') }}"), @"error: models/a.sql: ref('stg_order') names nothing in this project; did you mean `stg_orders`?");
+    assert_snapshot!(check("--- models/stg_orders.sql\nselect 1\n--- models/a.sql\nselect * from {{ ref('stg_order') }}"), @"error: models/a.sql:1: ref('stg_order') names nothing in this project; did you mean `stg_orders`?");
     assert_snapshot!(check("--- models/a.sql\nselect 1,\n{{ no_such_macro(1) }}"), @"error: models/a.sql:2: unknown function: no_such_macro is unknown");
     assert_snapshot!(check("--- models/a.sql\nselect 1,\n{{ undefined_name }}"), @"error: models/a.sql:2: undefined value: `undefined_name` is undefined");
     assert_snapshot!(check("--- models/a.sql\nselect\n\n{{ var('x') }}"), @"error: models/a.sql:3: var `x` has no value; set it under `vars:` in dbt_project.yml or for the run");
     assert_snapshot!(check("--- models/a.sql\nselect {{ env_var('X') }}"), @"error: models/a.sql:1: environment variable `X` is not set and `env_var` gives no default");
-    assert_snapshot!(check("--- models/a.sql\nselect * from {{ source('raw', 't') }}"), @"error: models/a.sql: source('raw', 't') names nothing in this project");
+    assert_snapshot!(check("--- models/a.sql\nselect * from {{ source('raw', 't') }}"), @"error: models/a.sql:1: source('raw', 't') names nothing in this project");
 }
 
 #[test]
@@ -50,7 +50,7 @@ fn what_is_not_supported() {
 
 #[test]
 fn yaml() {
-    assert_snapshot!(check("--- models/a.yml\nmodels:\n  - name: a\n    descripton: x\n--- models/a.sql\nselect 1"), @"error: models/a.yml:3: unknown key `descripton` in a model, seed or snapshot; known are access, columns, config, constraints, data_tests, deprecation_date, description, docs, group, latest_version, meta, name, relation, tests, time_spine, versions");
+    assert_snapshot!(check("--- models/a.yml\nmodels:\n  - name: a\n    descripton: x\n--- models/a.sql\nselect 1"), @"error: models/a.yml:3: unknown key `descripton` in these properties; known are access, columns, config, constraints, data_tests, deprecation_date, description, docs, group, latest_version, meta, name, relation, tests, time_spine, versions");
     assert_snapshot!(check("--- models/a.yml\nmodels:\n  - name: b\n--- models/a.sql\nselect 1"), @"error: models/a.yml:2: there is no model `b` for these properties");
     assert_snapshot!(check("--- models/a.yml\nmodels:\n  - name: a\n   x: [1"), @"error: models/a.yml:3: not valid YAML: while parsing a block collection, did not find expected '-' indicator at line 3, column 4");
     assert_snapshot!(check("--- models/a.yml\nmodels:\n  - name: a\n    columns:\n      - name: id\n        tests:\n          - no_such_test\n--- models/a.sql\nselect 1"), @"error: models/a.yml:6: there is no test `no_such_test`; define it with `{% test no_such_test(…) %}` in tests/generic");
@@ -67,4 +67,36 @@ fn seeds() {
 #[test]
 fn a_ref_only_in_the_incremental_branch() {
     assert_snapshot!(check("--- models/b.sql\nselect 1\n--- models/a.sql\nselect 1 {% if execute %}from {{ ref('b') }}{% endif %}"), @"error: models/a.sql:1: ref('b') appears only when the SQL is compiled, so its order is unknown; add `-- depends_on: {{ ref('b') }}` to the file");
+}
+
+#[test]
+fn what_is_disabled_or_misplaced() {
+    assert_snapshot!(check("--- models/b.sql\n{{ config(enabled=false) }}select 1\n--- models/a.sql\nselect *\nfrom {{ ref('b') }}"), @"error: models/a.sql:2: ref('b') is disabled by its configuration");
+    assert_snapshot!(check("--- models/a.sql\nselect 1;"), @"error: models/a.sql: this file's SQL ends with `;`; leave it out, since the query is put into another statement");
+    assert_snapshot!(check("--- models/a.sql\n{# nothing #}"), @"error: models/a.sql: this file renders to no SQL at all");
+    assert_snapshot!(check("--- models/a.sql\nselect {{ ['a'] }}"), @"error: models/a.sql:1: a list or mapping cannot be printed into SQL; use `join` or `tojson`");
+    assert_snapshot!(check("--- models/a.sql\n\n{{ config(post_hook='delete from {{ ref(\"x\") }}') }}select 1"), @"error: models/a.sql:2: ref('x') names nothing in this project; did you mean `a`?");
+    assert_snapshot!(check("--- dbt_project.yml\nname: shop\nmodels:\n  +schema: \"{{ ref('a') }}\"\n--- models/a.sql\nselect 1"), @"error: dbt_project.yml:3: ref('a') cannot be used here: no node is being rendered (rendering models/a.sql)");
+    assert_snapshot!(check("--- models/a.sql\n{{ config(materialized='incremental', incremental_strategy='microbatch') }}select 1"), @r#"error: models/a.sql:1: incremental strategy "microbatch" is not supported by the built-in runner; it has append, merge and delete+insert"#);
+    assert_snapshot!(check("--- models/a.sql\n{{ config(contract={'enforced': true}) }}select 1"), @r#"error: models/a.sql:1: config `contract: {"enforced":true}` is not supported by the built-in runner"#);
+}
+
+/// Whatever a file holds, the answer is a plan or an error.
+#[test]
+fn no_text_panics() {
+    let project = "--- macros/m.sql\n{%- macro é(x='}') -%}{# ü #}{% raw %}{{ %}{% endraw %}{% set l = [1] %}{% do l.append(x) %}{{ return(l) }}{%- endmacro -%}
+--- models/a.sql\n{{ config(tags=['ü']) }} select {{ é('ß') | join('é') }} -- ü
+--- models/a.yml\nmodels: [{name: a, columns: [{name: \"é\", tests: [unique, {accepted_values: {values: ['ü']}}]}]}]
+--- seeds/s.csv\nä,at\n\"ü\",2026-01-01Tü
+";
+    let whole = super::files(project);
+    for (path, text) in &whole {
+        for (at, _) in text.char_indices() {
+            let mut files = whole.clone();
+            files.insert(path.clone(), text[..at].to_owned());
+            let _ = crate::Project::load(&files).and_then(|project| crate::plan(&project, &super::inputs()));
+            files.insert(path.clone(), text[at..].to_owned());
+            let _ = crate::Project::load(&files).and_then(|project| crate::plan(&project, &super::inputs()));
+        }
+    }
 }

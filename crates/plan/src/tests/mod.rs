@@ -1,11 +1,11 @@
 //! Tests are small projects in one text; `check…` functions plan them and give what is compared.
 
-mod models;
-mod errors;
-mod checks;
-mod selection;
-mod refresh;
 mod analytics;
+mod checks;
+mod errors;
+mod models;
+mod refresh;
+mod selection;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -36,7 +36,6 @@ fn inputs() -> Inputs {
     }
 }
 
-
 /// Every statement and test query of the plan, or the error.
 fn check_with(project: &str, inputs: &Inputs) -> String {
     let planned = Project::load(&files(project)).and_then(|project| plan(&project, inputs));
@@ -55,7 +54,9 @@ fn check_with(project: &str, inputs: &Inputs) -> String {
             }
             Step::Model(step) => {
                 let _ = writeln!(out, "== {} ({})", step.node, step.reason);
-                step.statements.iter().for_each(|statement| _ = writeln!(out, "{};", statement.sql));
+                step.statements
+                    .iter()
+                    .for_each(|statement| _ = writeln!(out, "{};", statement.sql));
             }
             Step::Test(step) => {
                 let _ = writeln!(out, "== {}\n{}", step.node, step.sql);

@@ -152,11 +152,15 @@ const EVENTS: &str = "--- models/events.sql
 select * from raw.events {% if is_incremental() %}where id > (select max(id) from {{ this }}){% endif %}";
 
 fn again(project: &str) -> String {
-    let first = crate::Project::load(&super::files(project)).and_then(|project| crate::plan(&project, &inputs()));
+    let first =
+        crate::Project::load(&super::files(project)).and_then(|project| crate::plan(&project, &inputs()));
     let mut inputs = inputs();
     for step in first.unwrap().steps {
         let crate::Step::Model(step) = step else { continue };
-        inputs.existing.insert((step.relation.schema, step.relation.identifier), RelationKind::Table);
+        inputs.existing.insert(
+            (step.relation.schema, step.relation.identifier),
+            RelationKind::Table,
+        );
         inputs.fingerprints.insert(step.node, step.fingerprint);
     }
     check_with(project, &inputs)
@@ -278,4 +282,65 @@ create or replace view "db"."main"."a" as (
 select 'UTC' as zone, 7 as days, 1 as d from raw2.t /* c */
 );
 "#);
+}
+
+#[test]
+fn targets_come_from_the_profile() {
+    let project = crate::Project::load(&super::files(
+        "--- profiles.yml
+shop:
+  target: \"{{ env_var('TARGET', 'dev') }}\"
+  outputs:
+    dev: {type: duckdb, schema: main, threads: 4, path: x.db}
+    prod: {type: duckdb, schema: \"{{ env_var('SCHEMA') }}\", threads: 8}
+    big: {type: spark, schema: main}",
+    ))
+    .unwrap();
+    let target = |name: Option<&str>, env: &[(&str, &str)]| {
+        let env = env
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        match project.target(name, &env) {
+            Ok(target) => format!("{} {} {}", target.name, target.schema, target.threads),
+            Err(error) => format!("error: {error}"),
+        }
+    };
+    assert_snapshot!(target(None, &[]), @"dev main 4");
+    assert_snapshot!(target(None, &[("TARGET", "prod"), ("SCHEMA", "s")]), @"prod s 8");
+    assert_snapshot!(target(Some("prod"), &[]), @"error: profiles.yml: environment variable `SCHEMA` is not set and `env_var` gives no default");
+    assert_snapshot!(target(Some("big"), &[]), @"error: profiles.yml: target `big` is for spark; the built-in runner builds duckdb only");
+    assert_snapshot!(target(Some("test"), &[]), @"error: profiles.yml: there is no target `test`; there are: dev, prod, big");
+}
+
+#[test]
+fn nodes_are_described() {
+    let project = crate::Project::load(&super::files(
+        "--- models/a.sql
+select 1 as id
+--- models/a.md
+{% docs orders %}
+All orders.
+{% enddocs %}
+--- models/a.yml
+models:
+  - name: a
+    description: \"{{ doc('orders') }} Really.\"
+    columns: [{name: id, description: Key., data_type: bigint, tests: [unique]}]
+data_tests: [{name: t, description: No zeros., config: {severity: warn}}]
+--- tests/t.sql
+select * from {{ ref('a') }} where id = 0",
+    ));
+    let project = project.unwrap();
+    let graph = crate::Graph::new(&project, &inputs()).unwrap();
+    let lines = graph.nodes().map(|node| {
+        let columns: Vec<String> = node.columns.iter().map(|column| format!("{column:?}")).collect();
+        format!("{}: {} {}", node.id, node.description, columns.join(" "))
+    });
+    assert_snapshot!(lines.collect::<Vec<_>>().join("\n"), @r#"
+model.shop.a: All orders. Really. Column { name: "id", description: "Key.", data_type: Some("bigint"), tests: ["test.shop.unique_a_id.f6a5f640da"] }
+test.shop.t: No zeros. 
+test.shop.unique_a_id.f6a5f640da:
+"#);
+    assert_snapshot!(format!("{:?}", graph.lineage()), @r#"[("model.shop.a", "test.shop.t"), ("model.shop.a", "test.shop.unique_a_id.f6a5f640da")]"#);
 }

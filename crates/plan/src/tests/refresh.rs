@@ -21,7 +21,9 @@ select * from {{ ref('middle') }} join {{ ref('prices') }} using (model) {% if i
 
 /// Reasons of the second build of `after`, the first having built `before`.
 fn reasons(before: &str, after: &str, change: impl Fn(&mut Inputs)) -> String {
-    let first = Project::load(&files(before)).and_then(|project| plan(&project, &inputs())).unwrap();
+    let first = Project::load(&files(before))
+        .and_then(|project| plan(&project, &inputs()))
+        .unwrap();
     let mut inputs = inputs();
     inputs.run_started_at = "2027-01-01T00:00:00+00:00".to_owned();
     for step in first.steps {
@@ -30,14 +32,22 @@ fn reasons(before: &str, after: &str, change: impl Fn(&mut Inputs)) -> String {
             Step::Seed(step) => (step.node, step.relation, step.fingerprint),
             Step::Test(_) => continue,
         };
-        inputs.existing.insert((relation.schema, relation.identifier), RelationKind::Table);
+        inputs
+            .existing
+            .insert((relation.schema, relation.identifier), RelationKind::Table);
         inputs.fingerprints.insert(node, fingerprint);
     }
     change(&mut inputs);
-    let second = Project::load(&files(after)).and_then(|project| plan(&project, &inputs)).unwrap();
+    let second = Project::load(&files(after))
+        .and_then(|project| plan(&project, &inputs))
+        .unwrap();
     let reasons = second.steps.iter().map(|step| match step {
         Step::Model(step) => format!("{}: {} ({})", step.node, step.full_refresh, step.reason),
-        Step::Seed(step) => format!("{}: {}", step.node, if step.unchanged { "unchanged" } else { "load" }),
+        Step::Seed(step) => format!(
+            "{}: {}",
+            step.node,
+            if step.unchanged { "unchanged" } else { "load" }
+        ),
         Step::Test(step) => step.node.clone(),
     });
     reasons.collect::<Vec<_>>().join("\n")

@@ -24,11 +24,25 @@ a
 ";
 
 fn selected(select: &str, exclude: &str) -> String {
-    let list = |text: &str| if text.is_empty() { Vec::new() } else { vec![text.to_owned()] };
-    let selection = Selection { select: list(select), exclude: list(exclude) };
-    let found = Project::load(&files(CHAIN)).and_then(|project| Graph::new(&project, &inputs())?.select(&selection));
+    let list = |text: &str| {
+        if text.is_empty() {
+            Vec::new()
+        } else {
+            vec![text.to_owned()]
+        }
+    };
+    let selection = Selection {
+        select: list(select),
+        exclude: list(exclude),
+    };
+    let found =
+        Project::load(&files(CHAIN)).and_then(|project| Graph::new(&project, &inputs())?.select(&selection));
     match found {
-        Ok(ids) => ids.iter().map(|id| id.replace("shop.", "")).collect::<Vec<_>>().join(" "),
+        Ok(ids) => ids
+            .iter()
+            .map(|id| id.replace("shop.", ""))
+            .collect::<Vec<_>>()
+            .join(" "),
         Err(error) => format!("error: {error}"),
     }
 }

@@ -1,0 +1,262 @@
+//! Raw rows to gold: what is published, what is not, and that increments end where a full refresh would.
+
+use std::path::{Path, PathBuf};
+
+use crate::support::{LOAD_ORDER, Ran, Scene, TRACE, finish, prompt, response, tables};
+
+/// A copy of the project to change, and the environment variable that names it.
+struct OwnProject {
+    folder: PathBuf,
+}
+
+impl OwnProject {
+    fn new(scene: &Scene) -> Self {
+        let folder = scene.path("dbt");
+        copy(
+            &Path::new(env!("CARGO_MANIFEST_DIR")).join("../../analytics/dbt"),
+            &folder,
+        );
+        Self { folder }
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.folder.join(name), text).unwrap();
+    }
+
+    fn run(&self, scene: &Scene, args: &[&str]) -> Ran {
+        finish(scene.command(args).env("CCLAKE_DBT_PROJECT_DIR", &self.folder))
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let target = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            copy(&path, &target)
+        } else {
+            drop(std::fs::copy(&path, &target).unwrap())
+        }
+    }
+}
+
+#[test]
+fn a_failed_critical_test_keeps_the_last_good_gold() {
+    let scene = Scene::new();
+    let project = OwnProject::new(&scene);
+    scene.write("p/s.jsonl", prompt("s", "u1", 1, "one") + "\n");
+    assert_eq!(project.run(&scene, &["run"]).status, 0);
+    project.write(
+        "tests/custom/never_two.sql",
+        "select * from {{ ref('fct_messages') }} where (select count(*) from {{ ref('fct_messages') }}) > 1",
+    );
+    scene.append("p/s.jsonl", prompt("s", "u2", 2, "two") + "\n");
+    let ran = project.run(&scene, &["run"]);
+    assert_eq!(ran.status, 1, "{}{}", ran.stdout, ran.stderr);
+    assert!(ran.stdout.contains("FAIL  never_two (2 rows)"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("nothing was published"), "{}", ran.stdout);
+    assert_eq!(scene.number("select count(*) from fct_messages"), 1);
+    assert_eq!(scene.number("select count(*) from raw.conversations"), 2);
+    project.write(
+        "tests/custom/never_two.sql",
+        "{{ config(severity='warn') }} select * from {{ ref('fct_messages') }}",
+    );
+    let ran = project.run(&scene, &["run"]);
+    assert_eq!(ran.status, 0, "{}{}", ran.stdout, ran.stderr);
+    assert!(ran.stdout.contains("warn  never_two (2 rows)"), "{}", ran.stdout);
+    assert_eq!(scene.number("select count(*) from fct_messages"), 2);
+}
+
+#[test]
+fn a_broken_model_names_itself_and_changes_nothing() {
+    let scene = Scene::new();
+    let project = OwnProject::new(&scene);
+    scene.write("p/s.jsonl", prompt("s", "u1", 1, "one") + "\n");
+    assert_eq!(project.run(&scene, &["run"]).status, 0);
+    project.write(
+        "models/marts/core/broken.sql",
+        "select no_such_column from {{ ref('fct_messages') }}",
+    );
+    scene.append("p/s.jsonl", prompt("s", "u2", 2, "two") + "\n");
+    let ran = project.run(&scene, &["run"]);
+    assert_eq!(ran.status, 2);
+    assert!(
+        ran.stderr.contains("model.cclake.broken") && ran.stderr.contains("no_such_column"),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(scene.number("select count(*) from fct_messages"), 1);
+}
+
+#[test]
+fn increments_end_where_a_full_refresh_would() {
+    let source = Scene::new();
+    let out = source.path("demo");
+    source.run(&[
+        "demo",
+        "--out",
+        out.to_str().unwrap(),
+        "--sessions",
+        "80",
+        "--seed",
+        "11",
+    ]);
+    let mut files = Vec::new();
+    transcripts(&out.join("projects"), &mut files);
+    files.sort();
+    // Neither by time nor by session: late records, earlier copies and results after their uses all happen.
+    files.sort_by_key(|path| {
+        path.file_name()
+            .unwrap()
+            .as_encoded_bytes()
+            .iter()
+            .rev()
+            .map(|byte| byte.wrapping_mul(37))
+            .collect::<Vec<_>>()
+    });
+    let scene = Scene::new();
+    for (step, portion) in files.chunks(files.len().div_ceil(6)).enumerate() {
+        for path in portion {
+            let bytes = std::fs::read(path).unwrap();
+            let name = path.strip_prefix(&out).unwrap().to_str().unwrap();
+            // Half of the files come in two halves, the second one with the next portion.
+            let first = if name.len() % 2 == 0 {
+                bytes.len() / 2
+            } else {
+                bytes.len()
+            };
+            scene.write(name, &bytes[..first]);
+        }
+        if step > 0 {
+            scene.run(&["run"]);
+            check_against_full_refresh(&scene, step);
+        }
+        for path in portion {
+            scene.write(
+                path.strip_prefix(&out).unwrap().to_str().unwrap(),
+                std::fs::read(path).unwrap(),
+            );
+        }
+    }
+    scene.run(&["run"]);
+    check_against_full_refresh(&scene, 99);
+}
+
+fn check_against_full_refresh(scene: &Scene, step: usize) {
+    let ignored = [TRACE, LOAD_ORDER];
+    let incremental = tables(scene, &ignored);
+    let data = scene.path("full");
+    copy(&scene.data(), &data);
+    scene.run(&[
+        "transform",
+        "--full-refresh",
+        "--data-dir",
+        data.to_str().unwrap(),
+    ]);
+    let mirror = Scene::reading(scene.logs());
+    copy(&data, &mirror.data());
+    let full = tables(&mirror, &ignored);
+    assert_eq!(incremental, full, "after portion {step}");
+}
+
+fn transcripts(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            transcripts(&path, found)
+        } else {
+            found.push(path)
+        }
+    }
+}
+
+#[test]
+fn a_fork_counts_what_it_copied_once_whichever_comes_first() {
+    let original = [
+        prompt("s1", "u1", 1, "fix it"),
+        response("s1", "u2", 2, "msg_1", 7),
+    ];
+    // The way 1.0.x resumed: same uuids, a new session id, the time of the resume; then the fork goes on by itself.
+    let copied = original
+        .clone()
+        .map(|line| line.replace("\"s1\"", "\"s2\"").replace("10:00:0", "11:30:0"));
+    let fork = [
+        copied[0].clone(),
+        copied[1].clone(),
+        prompt("s2", "u3", 50, "and now that").replace("10:00", "11:31"),
+    ];
+    for order in [["a/s1.jsonl", "b/s2.jsonl"], ["b/s2.jsonl", "a/s1.jsonl"]] {
+        let scene = Scene::new();
+        for name in order {
+            let lines: &[String] = if name.contains("s1") { &original } else { &fork };
+            scene.write(name, lines.join("\n"));
+            scene.run(&["run"]);
+        }
+        assert_eq!(
+            scene.lines("select s.session_id, m.role, m.token_count from fct_messages m join dim_sessions s using (session_key) order by all"),
+            ["s1|assistant|120", "s1|human|0", "s2|human|0"],
+            "{order:?}"
+        );
+        assert_eq!(
+            scene.lines("select c.session_id, p.session_id from dim_sessions c join dim_sessions p on c.parent_session_key = p.session_key"),
+            ["s2|s1"]
+        );
+    }
+}
+
+#[test]
+fn nodes_are_selected_as_dbt_selects_them() {
+    let scene = Scene::new();
+    scene.write("p/s.jsonl", prompt("s", "u1", 1, "one"));
+    scene.run(&["run"]);
+    let planned = |args: &[&str]| -> Vec<String> {
+        let plan = scene.json(&[&["transform", "--dry-run", "--no-tests"], args].concat());
+        plan.as_array()
+            .unwrap()
+            .iter()
+            .map(|step| {
+                step["node"]
+                    .as_str()
+                    .unwrap()
+                    .rsplit('.')
+                    .next()
+                    .unwrap()
+                    .to_owned()
+            })
+            .collect()
+    };
+    assert_eq!(planned(&["--select", "fct_messages"]), ["fct_messages"]);
+    let upstream = planned(&["--select", "+fct_messages"]);
+    assert!(
+        upstream.contains(&"stg_conversations".to_owned()) && upstream.last().unwrap() == "fct_messages",
+        "{upstream:?}"
+    );
+    let downstream = planned(&["--select", "fct_messages+"]);
+    assert!(
+        downstream.contains(&"agg_session_metrics".to_owned()) && downstream[0] == "fct_messages",
+        "{downstream:?}"
+    );
+    let marts = planned(&["--select", "path:models/marts"]);
+    assert!(
+        marts.contains(&"dim_date".to_owned()) && !marts.contains(&"stg_messages".to_owned()),
+        "{marts:?}"
+    );
+    let fewer = planned(&["--select", "path:models/marts", "--exclude", "dim_date"]);
+    assert_eq!(fewer.len(), marts.len() - 1);
+}
+
+#[test]
+fn another_time_zone_moves_days_and_hours_but_no_instant() {
+    let scene = Scene::new();
+    scene.write(
+        "p/s.jsonl",
+        prompt("s", "u1", 1, "one").replace("T10:00", "T23:30"),
+    );
+    scene.run(&["run"]);
+    let sql = "select d.date::varchar, d.hour, epoch_ms(m.timestamp) from fct_messages m join dim_date d using (date_key)";
+    assert_eq!(scene.lines(sql), ["2026-02-03|23|1770161401000"]);
+    let ran = finish(scene.command(&["run"]).env("CCLAKE_TIME_ZONE", "Asia/Tokyo"));
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    assert_eq!(scene.lines(sql), ["2026-02-04|8|1770161401000"]);
+}
