@@ -168,4 +168,27 @@ mod tests {
         use clap::CommandFactory as _;
         Cli::command().debug_assert();
     }
+
+    #[test]
+    fn the_reference_page_is_current() {
+        use clap::CommandFactory as _;
+        let mut page = String::from("# Commands\n\nWhat `cclake help COMMAND` prints.\n");
+        let mut cli = Cli::command().term_width(100);
+        cli.build();
+        add_pages(&mut cli, &mut page);
+        crate::reference::check_page("cli.md", &page);
+    }
+
+    fn add_pages(command: &mut clap::Command, page: &mut String) {
+        use std::fmt::Write as _;
+        let name = command.get_bin_name().unwrap_or("cclake").to_owned();
+        let help = command.render_long_help().to_string();
+        let _ = write!(page, "\n## {name}\n\n```text\n{}\n```\n", help.trim_end());
+        for part in command
+            .get_subcommands_mut()
+            .filter(|part| part.get_name() != "help")
+        {
+            add_pages(part, page);
+        }
+    }
 }

@@ -9,6 +9,8 @@ mod demo;
 mod printer;
 mod progress;
 mod project;
+#[cfg(test)]
+mod reference;
 mod settings;
 mod stages;
 mod summary;

@@ -9,8 +9,8 @@ use arrow_schema::{DataType, Field, Schema};
 use cclake_plan::{BuildPlan, ModelStep, RelationKind, SeedStep, Statement, Step, TestStep, Verdict, fuse};
 
 use crate::error::{Context as _, Error, ErrorKind, Result};
-use crate::load::{batch_of, identifier};
-use crate::open::{DATABASE, Warehouse};
+use crate::open::{DATABASE, Warehouse, identifier};
+use crate::rows::batch_of;
 
 /// How a build went.
 #[derive(Debug, Default)]
@@ -75,6 +75,7 @@ impl Warehouse {
             if report.published {
                 self.write_state(plan, &report)?;
                 self.execute("commit", "cannot publish the build")?;
+                self.checkpoint()?;
             }
             Ok(report)
         });

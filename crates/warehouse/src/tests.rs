@@ -1,5 +1,7 @@
 //! Behaviour of loads and queries on a real database file.
 
+#![allow(clippy::cast_possible_wrap, reason = "counts of a few")]
+
 use std::sync::Arc;
 
 use arrow_array::{Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};

@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail};
 use cclake_lake::PartitionBy;
 use serde::Serialize;
 
-pub use table::{Key, SETTINGS, Setting, reference_page};
+pub use table::{Key, SETTINGS, Setting};
 
 /// The outside world as the resolver sees it, so that tests can give their own.
 #[derive(Debug, Default)]

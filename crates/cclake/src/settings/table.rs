@@ -168,18 +168,28 @@ pub const SETTINGS: &[Setting] = &[
     },
 ];
 
-/// The table as the reference page shows it.
-pub fn reference_page() -> String {
-    let mut page = String::from(
-        "# Settings\n\nDefaults < `cclake.toml` < environment < flags. `cclake.toml` is read from the current folder, else from \
-         `~/.config/cclake/`; `--config FILE` names another. An unknown key is an error. `cclake config` prints every \
-         value and where it came from.\n\n| key | environment | default | meaning |\n|---|---|---|---|\n",
-    );
-    for setting in SETTINGS {
-        page.push_str(&format!(
-            "| `{}` | `{}` | {} | {} |\n",
-            setting.name, setting.env, setting.default, setting.doc
-        ));
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+
+    use super::SETTINGS;
+    use crate::reference::check_page;
+
+    #[test]
+    fn the_reference_page_is_current() {
+        let mut page = String::from(
+            "# Settings\n\nDefaults < `cclake.toml` < environment < flags. `cclake.toml` is read from the current folder, \
+             else from `~/.config/cclake/`; `--config FILE` names another. An unknown key is an error. `cclake config` \
+             prints every value and where it came from.\n\n| key | environment | default | meaning |\n|---|---|---|---|\n",
+        );
+        for setting in SETTINGS {
+            let default = setting.default.replace('<', "&lt;");
+            let _ = writeln!(
+                page,
+                "| `{}` | `{}` | {default} | {} |",
+                setting.name, setting.env, setting.doc
+            );
+        }
+        check_page("settings.md", &page);
     }
-    page
 }

@@ -64,8 +64,11 @@ fn stages_do_not_know_each_other() {
 fn the_plan_is_pure() {
     let mut files = Vec::new();
     rust_files(&root().join("crates/plan/src"), &mut files);
-    for path in files {
-        let text = std::fs::read_to_string(&path).unwrap();
+    for path in files
+        .iter()
+        .filter(|path| !path.components().any(|part| part.as_os_str() == "tests"))
+    {
+        let text = std::fs::read_to_string(path).unwrap();
         let code = text.split("#[cfg(test)]").next().unwrap();
         for forbidden in [
             "std::fs",
