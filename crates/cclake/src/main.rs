@@ -6,6 +6,7 @@ mod cli;
 mod commands;
 mod data_dir;
 mod demo;
+mod memory;
 mod printer;
 mod progress;
 mod project;

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use arrow_array::RecordBatch;
+use arrow_array::{BooleanArray, RecordBatch};
 use arrow_schema::{DataType, Field, Schema, TimeUnit};
 
 use crate::error::{Context as _, Error, ErrorKind, Result};
@@ -15,6 +15,9 @@ use crate::open::{DATABASE, Warehouse, identifier, quoted};
 use crate::rows::{
     LOAD_SEQUENCE, batch_of, column, filtered, mask, sightings_of, text_column, winning_rows, with_sequence,
 };
+
+/// Rows that the appender holds before it hands them over: DuckDB's vector size. More would wait outside the memory limit.
+const FLUSH_ROWS: usize = 2048;
 
 const RAW_TABLE: &str = "raw.conversations";
 /// Rows of this load whose `_id` the table already holds; same columns as the table.
@@ -111,14 +114,13 @@ impl Warehouse {
     }
 
     /// Begins to take one lake snapshot into `raw`: one transaction, however many batches it has.
-    pub fn begin_load(&self, mark: LakeMark) -> Result<Load<'_>> {
+    pub fn begin_load(&self) -> Result<Load<'_>> {
         self.connection
             .execute_batch("begin transaction")
             .during(ErrorKind::Load, "cannot begin a load")?;
         // From here on dropping the load rolls it back.
         let mut load = Load {
             warehouse: self,
-            mark,
             sequence: 0,
             stats: LoadStats::default(),
             open: true,
@@ -138,25 +140,25 @@ impl Warehouse {
         let winners = winning_rows(batches)?;
         let known = self.known_ids(batches)?;
         let mut stats = LoadStats::default();
-        let mut known_batches = Vec::new();
+        let mut fresh = Vec::with_capacity(batches.len());
+        let mut merged = Vec::new();
         for (index, batch) in batches.iter().enumerate() {
             let ids = text_column(batch, "_id")?;
             let is_winner = |row: usize| winners.get(ids.value(row)) == Some(&(index, row));
-            let fresh = mask(ids, |row| is_winner(row) && !known.contains(ids.value(row)));
-            stats.inserted += fresh.true_count() as u64;
-            self.append(
-                "conversations",
-                "raw",
-                &with_sequence(&filtered(batch, &fresh)?, sequence)?,
-            )?;
-            let merged = mask(ids, |row| is_winner(row) && known.contains(ids.value(row)));
-            stats.unchanged += (batch.num_rows() - fresh.true_count()) as u64;
-            if merged.true_count() > 0 {
-                known_batches.push(with_sequence(&filtered(batch, &merged)?, sequence)?);
+            let rows = mask(ids, |row| is_winner(row) && !known.contains(ids.value(row)));
+            stats.inserted += rows.true_count() as u64;
+            stats.unchanged += (batch.num_rows() - rows.true_count()) as u64;
+            fresh.push((batch, rows));
+            let rows = mask(ids, |row| is_winner(row) && known.contains(ids.value(row)));
+            if rows.true_count() > 0 {
+                merged.push((batch, rows));
             }
         }
+        let numbered =
+            |(batch, rows): &(&RecordBatch, BooleanArray)| with_sequence(&filtered(batch, rows)?, sequence);
+        self.append("conversations", "raw", fresh.iter().map(numbered))?;
         self.append_sightings(batches, stats.unchanged > 0, sequence)?;
-        stats.updated = self.merge_known(&known_batches)?;
+        stats.updated = self.merge_known(merged.iter().map(numbered).collect::<Result<Vec<_>>>()?)?;
         stats.unchanged -= stats.updated;
         Ok(stats)
     }
@@ -176,11 +178,9 @@ impl Warehouse {
         self.connection
             .execute_batch("create or replace temp table incoming_ids (_id varchar)")
             .during(ErrorKind::Load, what)?;
-        for batch in batches {
-            let ids = column(batch, "_id")?;
-            let schema = Arc::new(Schema::new(vec![Field::new("_id", DataType::Utf8, false)]));
-            self.append("incoming_ids", "temp", &batch_of(schema, vec![ids.clone()])?)?;
-        }
+        let schema = Arc::new(Schema::new(vec![Field::new("_id", DataType::Utf8, false)]));
+        let ids = |batch: &RecordBatch| batch_of(schema.clone(), vec![column(batch, "_id")?.clone()]);
+        self.append("incoming_ids", "temp", batches.iter().map(ids))?;
         let sql = format!("select _id from {RAW_TABLE} semi join incoming_ids using (_id)");
         let mut statement = self.connection.prepare(&sql).during(ErrorKind::Load, what)?;
         let ids = statement
@@ -196,7 +196,7 @@ impl Warehouse {
     }
 
     /// Merges rows whose `_id` is there; returns how many changed.
-    fn merge_known(&self, rows: &[RecordBatch]) -> Result<u64> {
+    fn merge_known(&self, rows: Vec<RecordBatch>) -> Result<u64> {
         if rows.is_empty() {
             return Ok(0);
         }
@@ -206,9 +206,7 @@ impl Warehouse {
                 "create or replace temp table {KNOWN_TABLE} as from {RAW_TABLE} limit 0"
             ))
             .during(ErrorKind::Load, what)?;
-        for batch in rows {
-            self.append(KNOWN_TABLE, "temp", batch)?;
-        }
+        self.append(KNOWN_TABLE, "temp", rows.into_iter().map(Ok))?;
         // Rows without an order (files) compare equal; then only an earlier place counts, and it brings the same bytes.
         let order =
             |alias: &str| format!("(coalesce(epoch_us({alias}._cluster_ts), 0), coalesce({alias}._seq, 0))");
@@ -247,9 +245,11 @@ impl Warehouse {
                 .execute_batch("create or replace temp table seen as from raw.sightings limit 0")
                 .during(ErrorKind::Load, what)?;
         }
-        for batch in batches {
-            self.append(table, schema, &sightings_of(batch, sequence)?)?;
-        }
+        self.append(
+            table,
+            schema,
+            batches.iter().map(|batch| sightings_of(batch, sequence)),
+        )?;
         if any_copies {
             self.connection
                 .execute_batch(
@@ -281,21 +281,35 @@ impl Warehouse {
         Ok(())
     }
 
-    /// Appends a batch whose columns are the table's, in its order.
-    pub(crate) fn append(&self, table: &str, schema: &str, batch: &RecordBatch) -> Result<()> {
-        if batch.num_rows() == 0 {
-            return Ok(());
-        }
+    /// Appends batches whose columns are the table's, in its order.
+    pub(crate) fn append(
+        &self,
+        table: &str,
+        schema: &str,
+        batches: impl IntoIterator<Item = Result<RecordBatch>>,
+    ) -> Result<()> {
         let what = || format!("cannot append rows to {schema}.{table}");
-        let database = if schema == "temp" { "temp" } else { DATABASE };
-        let schema = if schema == "temp" { "main" } else { schema };
+        let (database, schema) = if schema == "temp" {
+            ("temp", "main")
+        } else {
+            (DATABASE, schema)
+        };
         let mut appender = self
             .connection
             .appender_to_catalog_and_db(table, database, schema)
             .during(ErrorKind::Load, what())?;
-        appender
-            .append_record_batch(batch.clone())
-            .during(ErrorKind::Load, what())?;
+        let mut waiting = 0;
+        for batch in batches {
+            let batch = batch?;
+            waiting += batch.num_rows();
+            appender
+                .append_record_batch(batch)
+                .during(ErrorKind::Load, what())?;
+            if waiting >= FLUSH_ROWS {
+                appender.flush().during(ErrorKind::Load, what())?;
+                waiting = 0;
+            }
+        }
         appender.flush().during(ErrorKind::Load, what())
     }
 }
@@ -303,7 +317,6 @@ impl Warehouse {
 /// A load under way. Dropped without [`commit`](Load::commit), it leaves no trace.
 pub struct Load<'w> {
     warehouse: &'w Warehouse,
-    mark: LakeMark,
     sequence: i64,
     stats: LoadStats,
     open: bool,
@@ -322,15 +335,15 @@ impl Load<'_> {
         Ok(())
     }
 
-    /// Makes the load part of `raw`, its mark with it.
-    pub fn commit(mut self) -> Result<LoadStats> {
-        self.warehouse.write_mark(self.sequence, &self.mark, self.stats)?;
+    /// Makes the load part of `raw`, and with it the `mark` of the snapshot it was: only once the lake has that snapshot.
+    /// It outlasts this process from the next [`Warehouse::checkpoint`] on; until then the lake would bring it again.
+    pub fn commit(mut self, mark: &LakeMark) -> Result<LoadStats> {
+        self.warehouse.write_mark(self.sequence, mark, self.stats)?;
         self.warehouse
             .connection
             .execute_batch("commit")
             .during(ErrorKind::Load, "cannot commit a load")?;
         self.open = false;
-        self.warehouse.checkpoint()?;
         Ok(self.stats)
     }
 }

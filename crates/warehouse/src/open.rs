@@ -11,7 +11,7 @@ pub const DATABASE: &str = "analytics";
 
 /// Rows per row group. DuckDB's default of 122,880 sends every smaller load through the write-ahead log (twice the
 /// writing) and keeps it on one thread; 8,192 measured best on loads and models of 20,000 to 500,000 rows.
-const ROW_GROUP_SIZE: u32 = 8192;
+const ROW_GROUP_SIZE: usize = 8192;
 
 /// Where the database is and what it may use.
 #[derive(Debug, Clone)]
@@ -85,8 +85,8 @@ impl Warehouse {
         Ok(reader)
     }
 
-    /// Makes all that was committed last beyond this process.
-    pub(crate) fn checkpoint(&self) -> Result<()> {
+    /// Makes all that was committed outlast this process.
+    pub fn checkpoint(&self) -> Result<()> {
         self.connection
             .execute_batch(&format!("checkpoint {DATABASE}"))
             .during(ErrorKind::Open, "cannot write the warehouse to disk")
@@ -135,16 +135,27 @@ impl Warehouse {
     }
 }
 
+/// How texts are stored. Transcripts as JSON text compress six-fold, which keeps the file smaller than the logs and more
+/// of it in memory. Measured on 79 MB of real transcripts: zstd 49 MB at 1.8 s a run, DuckDB's own choice 209 MB at 1.9 s,
+/// none 247 MB at 1.6 s (and four times the memory in joins over it).
+const COMPRESSION: &str = "zstd";
+
+/// The first storage version that has it.
+const STORAGE_VERSION: &str = "v1.2.0";
+
 fn attach_sql(settings: &Settings, access: Access) -> String {
     let options = match access {
         // Without a write-ahead log a commit lasts from its checkpoint on, which is one switch of the file's header. The
         // log is no such switch: killed in the middle of a large commit, DuckDB 1.5.6 replays the row groups it finds
         // there although the commit never ended, and loses them at the next one.
-        Access::ReadWrite => format!("row_group_size {ROW_GROUP_SIZE}, recovery_mode 'no_wal_writes'"),
+        Access::ReadWrite => format!(
+            "row_group_size {ROW_GROUP_SIZE}, recovery_mode 'no_wal_writes', storage_version '{STORAGE_VERSION}'"
+        ),
         Access::ReadOnly => "read_only".to_owned(),
     };
     format!(
         "set timezone = {zone};
+         set force_compression = '{COMPRESSION}';
          attach {path} as {DATABASE} ({options});
          use {DATABASE};
          set enable_external_access = false;

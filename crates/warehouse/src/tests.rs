@@ -91,9 +91,9 @@ fn check(loads: &[(&[Row], LoadStats)], conversations: &[&str], sightings: &[&st
     for (index, (rows, expected)) in loads.iter().enumerate() {
         let half = rows.len() / 2;
         let batches = [batch(&rows[..half]), batch(&rows[half..])];
-        let mut load = warehouse.begin_load(mark(index as i64 + 1)).unwrap();
+        let mut load = warehouse.begin_load().unwrap();
         load.push(&batches).unwrap();
-        let loaded = load.commit().unwrap();
+        let loaded = load.commit(&mark(index as i64 + 1)).unwrap();
         assert_eq!(loaded, *expected, "load {index}");
     }
     let rows =
@@ -181,14 +181,14 @@ fn a_load_in_parts_is_one_load_and_an_abandoned_one_is_none() {
         batch(&[("a", "f", 5, None, "y")]),
         batch(&[("a", "f", 1, None, "y"), ("b", "f", 9, None, "z")]),
     );
-    let mut load = warehouse.begin_load(mark(1)).unwrap();
+    let mut load = warehouse.begin_load().unwrap();
     load.push(std::slice::from_ref(&first)).unwrap();
     drop(load);
     assert_eq!(warehouse.loaded_mark().unwrap(), None);
-    let mut load = warehouse.begin_load(mark(1)).unwrap();
+    let mut load = warehouse.begin_load().unwrap();
     load.push(&[first]).unwrap();
     load.push(&[second]).unwrap();
-    assert_eq!(load.commit().unwrap(), stats(2, 1, 0));
+    assert_eq!(load.commit(&mark(1)).unwrap(), stats(2, 1, 0));
     let rows = "select concat_ws(' ', _id, source_offset, _load_seq) from raw.conversations order by 1";
     assert_eq!(dump(&warehouse, rows), ["a 1 1", "b 9 1"]);
 }

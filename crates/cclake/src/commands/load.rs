@@ -15,6 +15,7 @@ pub(crate) fn load(settings: &Settings, printer: &Printer) -> anyhow::Result<Exi
     let lake = open_lake(settings)?;
     let warehouse = open_warehouse(settings, Access::ReadWrite)?;
     let rows = load_backlog(&lake, &warehouse, &Progress::new(printer))?;
+    warehouse.checkpoint()?;
     if printer.is_json() {
         printer.json(&rows)?;
     } else {

@@ -8,6 +8,7 @@ use cclake_warehouse::{Access, Warehouse};
 use crate::ExitStatus;
 use crate::cli::RunArgs;
 use crate::data_dir::{DataDir, Ownership};
+use crate::memory;
 use crate::printer::Printer;
 use crate::progress::Progress;
 use crate::settings::Settings;
@@ -25,6 +26,7 @@ pub(crate) fn run(settings: &Settings, args: &RunArgs, printer: &Printer) -> any
     load_backlog(&lake, &warehouse, &progress)?;
     let ingested = ingest(settings, &data, &run, &mut lake, Some(&warehouse), &progress)?;
     summary::warn(&ingested.warnings, printer);
+    memory::give_back();
 
     let scope = BuildScope {
         full_refresh: args.full_refresh,
@@ -33,7 +35,7 @@ pub(crate) fn run(settings: &Settings, args: &RunArgs, printer: &Printer) -> any
     };
     let built = build(settings, &run, &warehouse, &scope, &progress)?;
     let summary = Summary {
-        stages: summary::stages(&ingested, built.models_time, built.tests_time),
+        stages: summary::stages(&ingested, built.times),
         facts: facts(&warehouse, printer),
         build: built.summary,
         ingest: ingested,

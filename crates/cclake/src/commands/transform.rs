@@ -97,7 +97,7 @@ pub(super) fn report(built: &Built, printer: &Printer) -> anyhow::Result<()> {
             text,
             "Models      {} built in {:.2} s",
             built.summary.models,
-            built.models_time.as_secs_f64()
+            built.times[0].as_secs_f64()
         );
     }
     text.push_str(&summary::tests_line(&built.summary));

@@ -289,7 +289,7 @@ impl Resolver<'_> {
             on_delete: self.one_of(Key::OnDelete, &["keep", "remove"])?,
             dbt_project_dir: self.optional_path(Key::DbtProjectDir)?,
             dbt_target: self.optional_text(Key::DbtTarget)?,
-            memory_mb: self.number(Key::MemoryMb, 256, 64)?,
+            memory_mb: self.number(Key::MemoryMb, 384, 256)?,
             threads: usize::try_from(self.number(Key::Threads, threads as u64, 1)?)?,
             data_dir,
             report: self.report,

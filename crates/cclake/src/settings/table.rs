@@ -156,7 +156,7 @@ pub const SETTINGS: &[Setting] = &[
         key: Key::MemoryMb,
         name: "memory_mb",
         env: "CCLAKE_MEMORY_MB",
-        default: "256",
+        default: "384",
         doc: "MiB of memory that DuckDB may use before it spills to disk.",
     },
     Setting {

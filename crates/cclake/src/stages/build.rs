@@ -33,10 +33,8 @@ pub(crate) struct Built {
     pub summary: BuildSummary,
     /// Whether a critical test failed.
     pub failed: bool,
-    /// Time of the models.
-    pub models_time: Duration,
-    /// Time of the tests.
-    pub tests_time: Duration,
+    /// Time of models, tests and publishing.
+    pub times: [Duration; 3],
     /// In detail; none when nothing had to be done.
     pub report: Option<BuildReport>,
 }
@@ -66,8 +64,7 @@ pub(crate) fn build(
     Ok(Built {
         summary: summarize(&report),
         failed: !report.published,
-        models_time: report.models_time,
-        tests_time: report.tests_time,
+        times: [report.models_time, report.tests_time, report.publish_time],
         report: Some(report),
     })
 }
@@ -135,8 +132,7 @@ fn current(published: &Published) -> Built {
             ..BuildSummary::default()
         },
         failed: false,
-        models_time: Duration::ZERO,
-        tests_time: Duration::ZERO,
+        times: [Duration::ZERO; 3],
         report: None,
     }
 }

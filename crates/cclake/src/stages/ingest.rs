@@ -9,7 +9,7 @@ use arrow_array::cast::AsArray as _;
 use arrow_array::{Array as _, RecordBatch};
 use cclake_extract::{Chunk, Counts, FileCounts, KnownIds, Plan, PlannedFile, Positions, ReadPlan, dlq};
 use cclake_lake::{Commit, Lake, LakeSettings};
-use cclake_warehouse::{Access, LakeMark, LoadStats, Warehouse};
+use cclake_warehouse::{Access, LakeMark, Load, LoadStats, Warehouse};
 use serde::Serialize;
 
 use crate::data_dir::{DataDir, temp_dir};
@@ -17,7 +17,11 @@ use crate::progress::Progress;
 use crate::settings::Settings;
 
 /// Bytes of input per lake commit: enough for decent files, few enough to hold as Arrow (about twice that) in memory.
-const CHUNK_BYTES: usize = 48 << 20;
+const CHUNK_BYTES: usize = 24 << 20;
+
+/// Loads after which the warehouse is written to disk, so that it reuses the space of what loads leave behind; a smaller
+/// run does so once, when it publishes.
+const LOADS_PER_CHECKPOINT: u64 = 8;
 
 /// Bytes of lake rows held at a time when a backlog is loaded, for the same reason.
 const BACKLOG_BYTES: usize = 96 << 20;
@@ -56,7 +60,7 @@ pub(crate) struct IngestReport {
     pub warnings: Vec<String>,
     /// Time spent waiting for parsed chunks.
     pub extract_seconds: f64,
-    /// Time spent writing and committing to the lake.
+    /// Time spent writing and committing to the lake; the load goes on beside it.
     pub lake_seconds: f64,
     /// Time spent loading into the warehouse.
     pub load_seconds: f64,
@@ -162,6 +166,7 @@ pub(crate) fn ingest(
     progress: &Progress,
 ) -> anyhow::Result<IngestReport> {
     let began = Instant::now();
+    let mut written = Duration::ZERO;
     let mut positions = Positions::load(&data.positions())?;
     let found = cclake_extract::discover(&settings.paths)?;
     let plan = cclake_extract::plan(found.files, &mut positions, stamp(lake).as_deref());
@@ -195,7 +200,9 @@ pub(crate) fn ingest(
         },
         &mut |chunk| {
             let bytes = chunk.counts.bytes;
+            let began = Instant::now();
             sink.take(chunk)?;
+            written += began.elapsed();
             progress.advance(bytes);
             anyhow::Ok(())
         },
@@ -204,7 +211,7 @@ pub(crate) fn ingest(
     report.lines = extraction.counts.into();
     report.files = extraction.files.into();
     report.warnings = found.warnings.into_iter().chain(extraction.warnings).collect();
-    report.extract_seconds = began.elapsed().as_secs_f64() - report.lake_seconds - report.load_seconds;
+    report.extract_seconds = began.elapsed().as_secs_f64() - written.as_secs_f64();
     progress.end();
     Ok(report)
 }
@@ -220,7 +227,7 @@ struct Sink<'a> {
     report: IngestReport,
 }
 
-impl Sink<'_> {
+impl<'a> Sink<'a> {
     fn take(&mut self, chunk: Chunk) -> anyhow::Result<()> {
         dlq::append(
             &self.settings.dead_letter_dir,
@@ -228,44 +235,68 @@ impl Sink<'_> {
             self.run.started_at.as_microsecond(),
             &self.run.id,
         )?;
-        let batches = chunk.batches;
-        let (_, seconds) = timed(|| self.commit(batches.clone()))?;
-        self.report.lake_seconds += seconds;
+        let load = if chunk.batches.is_empty() {
+            None
+        } else {
+            self.write(&chunk.batches)?
+        };
         self.positions.apply(chunk.positions);
         self.positions.stamp = stamp(self.lake);
         self.positions.save(&self.data.positions())?;
-        if let Some(warehouse) = self.warehouse {
-            let (stats, seconds) = timed(|| self.load(warehouse, &batches))?;
+        if let Some(load) = load {
+            let mark = mark(self.lake).context("the lake has no snapshot after a commit")?;
+            let (stats, seconds) = timed(|| {
+                let stats = load.commit(&mark)?;
+                self.checkpoint_if_due()?;
+                Ok(stats)
+            })?;
             self.report.load_seconds += seconds;
             add(&mut self.report.rows, stats);
         }
         Ok(())
     }
 
-    fn commit(&mut self, batches: Vec<RecordBatch>) -> anyhow::Result<()> {
-        if batches.is_empty() {
-            return Ok(());
+    fn checkpoint_if_due(&self) -> anyhow::Result<()> {
+        match self.warehouse {
+            Some(warehouse) if self.report.lake_commits % LOADS_PER_CHECKPOINT == 0 => {
+                Ok(warehouse.checkpoint()?)
+            }
+            _ => Ok(()),
         }
+    }
+
+    /// Commits rows to the lake and meanwhile brings them into the warehouse's open transaction: both are bound by the
+    /// processor, and neither keeps two cores busy. The load may only be committed once the lake has the rows.
+    fn write(&mut self, batches: &[RecordBatch]) -> anyhow::Result<Option<Load<'a>>> {
         let commit = Commit {
             commit_id: uuid::Uuid::now_v7().to_string(),
             summary: BTreeMap::from([("cclake.run-id".to_owned(), self.run.id.clone())]),
             properties: BTreeMap::new(),
         };
-        self.lake.append(batches, &commit)?;
-        self.report.lake_commits += 1;
-        Ok(())
+        let warehouse = self.warehouse;
+        let (lake, report) = (&mut self.lake, &mut self.report);
+        let (committed, loaded) = std::thread::scope(|scope| {
+            let writer = scope.spawn(|| timed(|| Ok(lake.append(batches.to_vec(), &commit)?)));
+            let loaded = timed(|| {
+                warehouse
+                    .map(|warehouse: &'a Warehouse| push(warehouse, batches))
+                    .transpose()
+            });
+            (writer.join(), loaded)
+        });
+        let (_, lake_seconds) = committed.map_err(|_| anyhow::anyhow!("the lake's writer ended early"))??;
+        let (load, load_seconds) = loaded?;
+        report.lake_commits += 1;
+        report.lake_seconds += lake_seconds;
+        report.load_seconds += load_seconds;
+        Ok(load)
     }
+}
 
-    fn load(&self, warehouse: &Warehouse, batches: &[RecordBatch]) -> anyhow::Result<LoadStats> {
-        match mark(self.lake) {
-            Some(mark) if !batches.is_empty() => {
-                let mut load = warehouse.begin_load(mark)?;
-                load.push(batches)?;
-                Ok(load.commit()?)
-            }
-            _ => Ok(LoadStats::default()),
-        }
-    }
+fn push<'w>(warehouse: &'w Warehouse, batches: &[RecordBatch]) -> anyhow::Result<Load<'w>> {
+    let mut load = warehouse.begin_load()?;
+    load.push(batches)?;
+    Ok(load)
 }
 
 /// Loads what the lake has and the warehouse does not. A lake that is not the one loaded before replaces it whole.
@@ -284,14 +315,12 @@ pub(crate) fn load_backlog(
         .filter(|mark| mark.table_uuid == table_uuid)
         .map_or(0, |mark| mark.sequence);
     let mut counts = RowCounts::default();
+    let mut loads = 0;
     let files = lake.files_since(since)?;
     progress.begin("load", files.iter().map(|file| file.records).sum());
     for snapshot in files.chunk_by(|a, b| a.sequence_number == b.sequence_number) {
         let sequence = snapshot[0].sequence_number;
-        let mut load = warehouse.begin_load(LakeMark {
-            table_uuid: table_uuid.clone(),
-            sequence,
-        })?;
+        let mut load = warehouse.begin_load()?;
         let mut batches: Vec<RecordBatch> = Vec::new();
         let mut bytes = 0;
         lake.read(snapshot, None, &mut |batch: RecordBatch| {
@@ -306,7 +335,15 @@ pub(crate) fn load_backlog(
             anyhow::Ok(())
         })?;
         load.push(&batches)?;
-        add(&mut counts, load.commit()?);
+        let mark = LakeMark {
+            table_uuid: table_uuid.clone(),
+            sequence,
+        };
+        add(&mut counts, load.commit(&mark)?);
+        loads += 1;
+        if loads % LOADS_PER_CHECKPOINT == 0 {
+            warehouse.checkpoint()?;
+        }
     }
     progress.end();
     Ok(counts)

@@ -71,7 +71,7 @@ impl Stage {
 }
 
 /// The stages of a run from its reports.
-pub(crate) fn stages(ingest: &IngestReport, models: Duration, tests: Duration) -> Vec<Stage> {
+pub(crate) fn stages(ingest: &IngestReport, [models, tests, publish]: [Duration; 3]) -> Vec<Stage> {
     let bytes = Some(ingest.lines.bytes);
     vec![
         Stage::new("extract", ingest.extract_seconds, bytes),
@@ -79,6 +79,7 @@ pub(crate) fn stages(ingest: &IngestReport, models: Duration, tests: Duration) -
         Stage::new("load", ingest.load_seconds, bytes),
         Stage::new("models", models.as_secs_f64(), None),
         Stage::new("tests", tests.as_secs_f64(), None),
+        Stage::new("publish", publish.as_secs_f64(), None),
     ]
 }
 
