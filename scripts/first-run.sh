@@ -7,6 +7,11 @@ logs=${CLAUDE_CONFIG_DIR:-$HOME/.claude}/projects
 if [ -n "$(find -L "$logs" -name '*.jsonl' -type f 2>/dev/null | head -n 1)" ]; then
   exec "$cclake" run
 fi
-echo "No Claude Code logs in $logs: generating demo data in $cache/demo."
-"$cclake" demo --out "$cache/demo" --quiet
-"$cclake" run --path "$cache/demo/projects" --data-dir "$cache/demo/data"
+if [ -f "$cache/demo/truth.json" ]; then
+  echo "No Claude Code logs in $logs: using the demo data in $cache/demo."
+else
+  echo "No Claude Code logs in $logs: generating demo data in $cache/demo."
+  rm -rf "$cache/demo/projects"
+  "$cclake" demo --out "$cache/demo" --quiet
+fi
+exec "$cclake" run --path "$cache/demo/projects" --data-dir "$cache/demo/data"

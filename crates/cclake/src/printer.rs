@@ -21,6 +21,7 @@ pub(crate) struct Printer {
     json: bool,
 }
 
+#[expect(clippy::unused_self, reason = "only whoever holds the printer may print")]
 impl Printer {
     /// A printer as loud as the flags say.
     pub(crate) fn new(global: &Global) -> Self {
@@ -43,11 +44,6 @@ impl Printer {
     /// Whether progress may be drawn: a terminal, and nobody asked for silence or JSON.
     pub(crate) fn shows_progress(&self) -> bool {
         !self.json && self.loudness != Loudness::Quiet && std::io::stderr().is_terminal()
-    }
-
-    /// Whether the text result goes to a terminal.
-    pub(crate) fn is_terminal(&self) -> bool {
-        std::io::stdout().is_terminal()
     }
 
     /// The result a command was asked for. A reader that closes the pipe early ends the program quietly.

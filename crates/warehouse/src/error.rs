@@ -70,14 +70,27 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.kind == ErrorKind::DiskFull {
+            return write!(
+                f,
+                "no space left on the disk: {}; free some space and run again",
+                self.message
+            );
+        }
         match &self.source {
-            Some(source) => write!(f, "{}: {source}", self.message),
+            Some(source) => write!(f, "{}: {}", self.message, first_paragraph(&source.to_string())),
             None => f.write_str(&self.message),
         }
     }
 }
 
 impl std::error::Error for Error {}
+
+/// DuckDB's sentence without the advice and the excerpts below it, on one line.
+fn first_paragraph(text: &str) -> String {
+    let paragraph = text.split("\n\n").next().unwrap_or(text);
+    paragraph.lines().map(str::trim).collect::<Vec<_>>().join(" ")
+}
 
 /// Names what was being done when DuckDB failed.
 pub(crate) trait Context<T> {

@@ -85,10 +85,10 @@ impl Warehouse {
         Ok(reader)
     }
 
-    /// Makes all that was committed outlast this process.
+    /// Makes all that was committed outlast this process. Waits for the queries that run meanwhile.
     pub fn checkpoint(&self) -> Result<()> {
         self.connection
-            .execute_batch(&format!("checkpoint {DATABASE}"))
+            .execute_batch(&format!("force checkpoint {DATABASE}"))
             .during(ErrorKind::Open, "cannot write the warehouse to disk")
     }
 

@@ -16,7 +16,7 @@ pub(crate) fn config(settings: &Settings, printer: &Printer) -> anyhow::Result<E
             .map(|(setting, value, origin)| {
                 (
                     setting.name.to_owned(),
-                    json!({ "value": value, "origin": origin.to_string() }),
+                    json!({"value": value, "origin": origin.to_string(), "default": setting.default, "meaning": setting.doc}),
                 )
             })
             .collect();

@@ -27,7 +27,7 @@ pub(crate) fn dispatch(cli: Cli, printer: &Printer) -> anyhow::Result<ExitStatus
         Command::Extract(args) => extract::extract(&settings(&args)?, printer),
         Command::Load => load::load(&plain()?, printer),
         Command::Transform(args) => transform::transform(&plain()?, &args, printer),
-        Command::Test(args) => test::test(&plain()?, args, printer),
+        Command::Test(args) => test::test(&plain()?, &args, printer),
         Command::Query(args) => query::query(&plain()?, &args, printer),
         Command::Dlq(command) => dlq::dlq(&plain()?, &command, printer),
         Command::Demo(args) => demo::demo(&args, printer),

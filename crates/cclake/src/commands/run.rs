@@ -11,7 +11,7 @@ use crate::data_dir::{DataDir, Ownership};
 use crate::memory;
 use crate::printer::Printer;
 use crate::progress::Progress;
-use crate::settings::Settings;
+use crate::settings::{Key, Origin, Settings};
 use crate::stages::{BuildScope, Run, build, ingest, load_backlog, open_lake, open_warehouse};
 use crate::summary::{self, Summary};
 
@@ -67,11 +67,6 @@ fn facts(warehouse: &Warehouse, printer: &Printer) -> Option<summary::Facts> {
 /// What to try next: three questions that run as they stand, and the line that keeps history.
 fn next_steps(settings: &Settings) -> Vec<String> {
     let program = std::env::current_exe().map_or_else(|_| "cclake".to_owned(), |path| shown(&path));
-    let program = if on_path(&program) {
-        "cclake".to_owned()
-    } else {
-        program
-    };
     let flags = flags(settings);
     let query = |sql: &str| format!("{program} query{flags} \"{sql}\"");
     vec![
@@ -91,12 +86,12 @@ fn next_steps(settings: &Settings) -> Vec<String> {
 }
 
 fn flags(settings: &Settings) -> String {
-    flag_given(settings, "data_dir")
+    flag_given(settings, Key::DataDir)
         .map_or_else(String::new, |value| format!(" --data-dir {}", quoted(value)))
 }
 
 fn paths(settings: &Settings) -> String {
-    match flag_given(settings, "paths") {
+    match flag_given(settings, Key::Paths) {
         None => String::new(),
         Some(_) => settings
             .paths
@@ -106,11 +101,12 @@ fn paths(settings: &Settings) -> String {
     }
 }
 
-/// A setting that came from the command line must be given again.
-fn flag_given<'a>(settings: &'a Settings, name: &str) -> Option<&'a str> {
-    let given = settings.report.iter().find(|(setting, _, origin)| {
-        setting.name == name && matches!(origin, crate::settings::Origin::Flag(_))
-    });
+/// A setting that somebody gave must be given again: cron has neither this shell's environment nor its folder.
+fn flag_given(settings: &Settings, key: Key) -> Option<&str> {
+    let given = settings
+        .report
+        .iter()
+        .find(|(setting, _, origin)| setting.key == key && *origin != Origin::Default);
     given.map(|(_, value, _)| value.as_str())
 }
 
@@ -125,10 +121,4 @@ fn quoted(text: &str) -> String {
 
 fn shown(path: &Path) -> String {
     path.to_string_lossy().into_owned()
-}
-
-fn on_path(program: &str) -> bool {
-    let folder = Path::new(program).parent();
-    std::env::var_os("PATH")
-        .is_some_and(|path| std::env::split_paths(&path).any(|entry| Some(entry.as_path()) == folder))
 }

@@ -11,10 +11,10 @@ use crate::settings::Settings;
 use crate::stages::{BuildScope, Run, build};
 
 /// Runs the selected tests.
-pub(crate) fn test(settings: &Settings, args: SelectArgs, printer: &Printer) -> anyhow::Result<ExitStatus> {
+pub(crate) fn test(settings: &Settings, args: &SelectArgs, printer: &Printer) -> anyhow::Result<ExitStatus> {
     let (_data, warehouse) = open(settings)?;
     let scope = BuildScope {
-        selection: selection(&args),
+        selection: selection(args),
         what: What::Tests,
         ..BuildScope::default()
     };

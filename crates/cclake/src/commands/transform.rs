@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::ExitStatus;
 use crate::cli::{SelectArgs, TransformArgs};
-use crate::data_dir::{DataDir, Ownership};
+use crate::data_dir::{DataDir, Ownership, has_warehouse};
 use crate::printer::Printer;
 use crate::progress::Progress;
 use crate::settings::Settings;
@@ -47,13 +47,19 @@ pub(crate) fn transform(
 
 /// Opens the warehouse to build in it; there must be rows to build from.
 pub(super) fn open(settings: &Settings) -> anyhow::Result<(DataDir, Warehouse)> {
+    let nothing = || {
+        format!(
+            "nothing is loaded in {} yet: run `cclake run` first",
+            settings.duckdb_path.display()
+        )
+    };
+    if !has_warehouse(settings) {
+        bail!(nothing());
+    }
     let data = DataDir::own(settings, Ownership::Exclusive)?;
     let warehouse = open_warehouse(settings, Access::ReadWrite)?;
     if warehouse.load_sequence()? == 0 {
-        bail!(
-            "nothing is loaded in {} yet: run `cclake run` first",
-            settings.duckdb_path.display()
-        );
+        bail!(nothing());
     }
     Ok((data, warehouse))
 }

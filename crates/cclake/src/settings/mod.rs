@@ -9,20 +9,20 @@ use anyhow::{Context as _, bail};
 use cclake_lake::PartitionBy;
 use serde::Serialize;
 
-pub use table::{Key, SETTINGS, Setting};
+pub(crate) use table::{Key, SETTINGS, Setting};
 
 /// The outside world as the resolver sees it, so that tests can give their own.
 #[derive(Debug, Default)]
-pub struct Environment {
+pub(crate) struct Environment {
     /// Environment variables.
-    pub variables: BTreeMap<String, String>,
+    pub(crate) variables: BTreeMap<String, String>,
     /// The current folder.
-    pub current_dir: PathBuf,
+    pub(crate) current_dir: PathBuf,
 }
 
 impl Environment {
     /// This process's environment. Variables that are not UTF-8 are left out.
-    pub fn of_process() -> anyhow::Result<Self> {
+    pub(crate) fn of_process() -> anyhow::Result<Self> {
         Ok(Self {
             variables: std::env::vars_os()
                 .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
@@ -49,7 +49,7 @@ impl Environment {
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Origin {
+pub(crate) enum Origin {
     /// Nobody set it.
     Default,
     /// A configuration file.
@@ -73,61 +73,61 @@ impl std::fmt::Display for Origin {
 
 /// A value as it was given, not yet understood.
 #[derive(Debug, Clone)]
-pub struct Given {
+pub(crate) struct Given {
     /// One or (for lists) several texts.
-    pub values: Vec<String>,
+    pub(crate) values: Vec<String>,
     /// Who said so.
-    pub origin: Origin,
+    pub(crate) origin: Origin,
 }
 
 /// What the command line says about settings.
 #[derive(Debug, Default, Clone)]
-pub struct Flags {
+pub(crate) struct Flags {
     /// `--config`.
-    pub config: Option<PathBuf>,
+    pub(crate) config: Option<PathBuf>,
     /// `--data-dir`.
-    pub data_dir: Option<PathBuf>,
+    pub(crate) data_dir: Option<PathBuf>,
     /// `--path`, repeated.
-    pub paths: Vec<PathBuf>,
+    pub(crate) paths: Vec<PathBuf>,
 }
 
 /// Every setting, resolved.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// See [`SETTINGS`] for what each means.
-    pub data_dir: PathBuf,
+    pub(crate) data_dir: PathBuf,
     /// Source folders.
-    pub paths: Vec<PathBuf>,
+    pub(crate) paths: Vec<PathBuf>,
     /// Name of this machine.
-    pub machine: String,
+    pub(crate) machine: String,
     /// DuckDB file.
-    pub duckdb_path: PathBuf,
+    pub(crate) duckdb_path: PathBuf,
     /// Iceberg folder.
-    pub iceberg_warehouse_path: PathBuf,
+    pub(crate) iceberg_warehouse_path: PathBuf,
     /// Iceberg catalog name.
-    pub iceberg_catalog_name: String,
+    pub(crate) iceberg_catalog_name: String,
     /// Iceberg namespace.
-    pub iceberg_namespace: String,
+    pub(crate) iceberg_namespace: String,
     /// Iceberg table.
-    pub iceberg_table_name: String,
+    pub(crate) iceberg_table_name: String,
     /// Partitioning of a new lake table.
-    pub partition_by: PartitionBy,
+    pub(crate) partition_by: PartitionBy,
     /// Dead letter queue.
-    pub dead_letter_dir: PathBuf,
+    pub(crate) dead_letter_dir: PathBuf,
     /// IANA zone.
-    pub time_zone: String,
+    pub(crate) time_zone: String,
     /// `keep` or `remove`.
-    pub on_delete: String,
+    pub(crate) on_delete: String,
     /// Own dbt project.
-    pub dbt_project_dir: Option<PathBuf>,
+    pub(crate) dbt_project_dir: Option<PathBuf>,
     /// Target of the profile.
-    pub dbt_target: Option<String>,
+    pub(crate) dbt_target: Option<String>,
     /// DuckDB's memory.
-    pub memory_mb: u64,
+    pub(crate) memory_mb: u64,
     /// Worker threads.
-    pub threads: usize,
+    pub(crate) threads: usize,
     /// Every value as text with its origin, for `cclake config`.
-    pub report: Vec<(&'static Setting, String, Origin)>,
+    pub(crate) report: Vec<(&'static Setting, String, Origin)>,
 }
 
 impl Settings {
@@ -135,7 +135,7 @@ impl Settings {
     ///
     /// # Errors
     /// One sentence that names the file or variable and the key.
-    pub fn resolve(flags: &Flags, environment: &Environment) -> anyhow::Result<Self> {
+    pub(crate) fn resolve(flags: &Flags, environment: &Environment) -> anyhow::Result<Self> {
         let mut given = BTreeMap::new();
         read_file(flags, environment, &mut given)?;
         read_environment(environment, &mut given);
@@ -267,7 +267,7 @@ struct Resolver<'a> {
 
 impl Resolver<'_> {
     fn resolve(mut self) -> anyhow::Result<Settings> {
-        let data_dir = self.path(Key::DataDir, |environment| default_data_dir(environment))?;
+        let data_dir = self.path(Key::DataDir, default_data_dir)?;
         let in_data = |name: &str| {
             let path = data_dir.join(name);
             move |_: &Environment| Ok(path)

@@ -2,22 +2,22 @@
 
 /// One setting: the key in `cclake.toml`, the environment variable, and what a person needs to know.
 #[derive(Debug, Clone, Copy)]
-pub struct Setting {
+pub(crate) struct Setting {
     /// Key in `cclake.toml` and in `cclake config`.
-    pub key: Key,
+    pub(crate) key: Key,
     /// Name of the key as written.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// Environment variable that sets it.
-    pub env: &'static str,
+    pub(crate) env: &'static str,
     /// Default, in words where it is computed.
-    pub default: &'static str,
+    pub(crate) default: &'static str,
     /// What it is for.
-    pub doc: &'static str,
+    pub(crate) doc: &'static str,
 }
 
 /// Every setting, as a closed set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Key {
+pub(crate) enum Key {
     /// Where everything lives.
     DataDir,
     /// Source folders.
@@ -53,7 +53,7 @@ pub enum Key {
 }
 
 /// In the order in which `cclake config` prints them.
-pub const SETTINGS: &[Setting] = &[
+pub(crate) const SETTINGS: &[Setting] = &[
     Setting {
         key: Key::DataDir,
         name: "data_dir",

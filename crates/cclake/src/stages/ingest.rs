@@ -258,7 +258,7 @@ impl<'a> Sink<'a> {
 
     fn checkpoint_if_due(&self) -> anyhow::Result<()> {
         match self.warehouse {
-            Some(warehouse) if self.report.lake_commits % LOADS_PER_CHECKPOINT == 0 => {
+            Some(warehouse) if self.report.lake_commits.is_multiple_of(LOADS_PER_CHECKPOINT) => {
                 Ok(warehouse.checkpoint()?)
             }
             _ => Ok(()),
@@ -315,7 +315,7 @@ pub(crate) fn load_backlog(
         .filter(|mark| mark.table_uuid == table_uuid)
         .map_or(0, |mark| mark.sequence);
     let mut counts = RowCounts::default();
-    let mut loads = 0;
+    let mut loads: u64 = 0;
     let files = lake.files_since(since)?;
     progress.begin("load", files.iter().map(|file| file.records).sum());
     for snapshot in files.chunk_by(|a, b| a.sequence_number == b.sequence_number) {
@@ -341,7 +341,7 @@ pub(crate) fn load_backlog(
         };
         add(&mut counts, load.commit(&mark)?);
         loads += 1;
-        if loads % LOADS_PER_CHECKPOINT == 0 {
+        if u64::is_multiple_of(loads, LOADS_PER_CHECKPOINT) {
             warehouse.checkpoint()?;
         }
     }

@@ -59,9 +59,10 @@ pub(crate) struct Stage {
 impl Stage {
     /// A stage that took `seconds`, over `bytes` of source if it saw them.
     pub(crate) fn new(name: &'static str, seconds: f64, bytes: Option<u64>) -> Self {
+        // Less than a millisecond or a megabyte tells nothing about speed.
         let rate = bytes
-            .filter(|bytes| *bytes > 0)
-            .map(|bytes| megabytes(bytes) / seconds.max(1e-6));
+            .filter(|bytes| *bytes > 1_000_000 && seconds > 1e-3)
+            .map(|bytes| megabytes(bytes) / seconds);
         Self {
             name,
             seconds,

@@ -34,9 +34,9 @@ fn copy(from: &Path, to: &Path) {
         let path = entry.unwrap().path();
         let target = to.join(path.file_name().unwrap());
         if path.is_dir() {
-            copy(&path, &target)
+            copy(&path, &target);
         } else {
-            drop(std::fs::copy(&path, &target).unwrap())
+            std::fs::copy(&path, &target).unwrap();
         }
     }
 }
@@ -164,9 +164,9 @@ fn transcripts(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            transcripts(&path, found)
+            transcripts(&path, found);
         } else {
-            found.push(path)
+            found.push(path);
         }
     }
 }
@@ -199,7 +199,7 @@ fn a_fork_counts_what_it_copied_once_whichever_comes_first() {
             "{order:?}"
         );
         assert_eq!(
-            scene.lines("select c.session_id, p.session_id from dim_sessions c join dim_sessions p on c.parent_session_key = p.session_key"),
+            scene.lines("select c.session_id as child, p.session_id as parent from dim_sessions c join dim_sessions p on c.parent_session_key = p.session_key"),
             ["s2|s1"]
         );
     }
@@ -234,7 +234,7 @@ fn nodes_are_selected_as_dbt_selects_them() {
     );
     let downstream = planned(&["--select", "fct_messages+"]);
     assert!(
-        downstream.contains(&"agg_session_metrics".to_owned()) && downstream[0] == "fct_messages",
+        downstream.contains(&"agg_daily_summary".to_owned()) && downstream[0] == "fct_messages",
         "{downstream:?}"
     );
     let marts = planned(&["--select", "path:models/marts"]);

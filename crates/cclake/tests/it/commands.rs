@@ -13,11 +13,22 @@ fn scene() -> Scene {
 fn query_prints_tables_json_and_csv() {
     let scene = scene();
     let sql = "select 'a,b' as text, 1.50::decimal(9,2) as price, null as nothing, date '2026-02-03' as day union all select 'c', 20, 'x', null order by 1";
-    insta::assert_snapshot!(scene.run(&["query", sql]), @"");
-    insta::assert_snapshot!(scene.run(&["query", sql, "--format", "json"]), @"");
-    insta::assert_snapshot!(scene.run(&["query", sql, "--format", "csv"]), @"");
-    insta::assert_snapshot!(scene.run(&["query", "select 1 as n where false"]), @"");
-    insta::assert_snapshot!(scene.run(&["query", "select 1 as n where false", "--format", "json"]), @"");
+    insta::assert_snapshot!(scene.run(&["query", sql]), @r"
+    text  price  nothing  day
+    a,b    1.50           2026-02-03
+    c     20.00  x
+    ");
+    insta::assert_snapshot!(
+        scene.run(&["query", sql, "--format", "json"]),
+        @r#"[{"text":"a,b","price":1.50,"nothing":null,"day":"2026-02-03"},{"text":"c","price":20.00,"nothing":"x","day":null}]"#
+    );
+    insta::assert_snapshot!(scene.run(&["query", sql, "--format", "csv"]), @r#"
+    text,price,nothing,day
+    "a,b",1.50,,2026-02-03
+    c,20.00,x,
+    "#);
+    insta::assert_snapshot!(scene.run(&["query", "select 1 as n where false"]), @"n");
+    insta::assert_snapshot!(scene.run(&["query", "select 1 as n where false", "--format", "json"]), @"[]");
 }
 
 #[test]

@@ -1,3 +1,5 @@
+//! Many partitions, few open files.
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
