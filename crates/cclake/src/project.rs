@@ -14,7 +14,7 @@ use crate::settings::Settings;
 struct EmbeddedProject;
 
 /// Files a dbt run leaves behind; they are no part of the project.
-const GENERATED: &[&str] = &["target", "logs", ".user.yml"];
+const GENERATED: &[&str] = &["target", "logs", ".user.yml", ".git", ".DS_Store"];
 
 /// The project's text files by their path inside it.
 pub(crate) fn files(settings: &Settings) -> anyhow::Result<BTreeMap<String, String>> {
@@ -52,7 +52,9 @@ fn read_folder(root: &Path, folder: &Path, files: &mut BTreeMap<String, String>)
         }
         if path.is_dir() {
             read_folder(root, &path, files)?;
-        } else if let Ok(text) = std::fs::read_to_string(&path) {
+        } else {
+            let text = std::fs::read_to_string(&path)
+                .with_context(|| format!("cannot read {} of the dbt project as text", path.display()))?;
             files.insert(name, text);
         }
     }

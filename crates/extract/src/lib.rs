@@ -1,6 +1,6 @@
 //! SOURCE → BATCHES: Claude Code's JSONL files into Arrow batches, each with the position it leads to.
 //!
-//! [`discover`] finds files, [`plan`] decides from their [`Positions`] what to read of each, [`extract`] reads it.
+//! [`discover`] finds files, [`plan()`] decides from their [`Positions`] what to read of each, [`extract()`] reads it.
 //! Every JSON object becomes a row of [`schema`]; what is none goes to the dead letter queue ([`dlq`]); a file that
 //! cannot be read is a warning. Nothing is fatal but a failing commit.
 //!

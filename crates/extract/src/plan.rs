@@ -70,7 +70,7 @@ impl Resume {
 }
 
 impl Plan {
-    /// The files for which [`extract`](crate::extract) must be told what the lake holds of them.
+    /// The files for which [`extract`](crate::extract()) must be told what the lake holds of them.
     pub fn rereads(&self) -> impl Iterator<Item = &str> {
         let rereads = self
             .files

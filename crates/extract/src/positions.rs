@@ -1,7 +1,7 @@
 //! How far each file has been read: a cache of what the lake knows, kept in one JSON file.
 //!
 //! A position may lag, never lead: it is saved after the rows before it are committed. `stamp` is the lake
-//! commit it belongs to; when the lake's head says otherwise, [`plan`](crate::plan) trusts none of it.
+//! commit it belongs to; when the lake's head says otherwise, [`plan`](crate::plan()) trusts none of it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -11,6 +11,8 @@ pub enum ErrorKind {
     Locked,
     /// The disk has no room left.
     DiskFull,
+    /// A statement needs more memory than [`Settings::memory_mb`](crate::Settings::memory_mb).
+    OutOfMemory,
     /// Rows from the lake could not be taken into `raw`.
     Load,
     /// A statement of a model failed; `node` in the message says which.
@@ -44,6 +46,8 @@ impl Error {
         let text = source.to_string();
         let kind = if text.contains("No space left on device") || text.contains("File too large") {
             ErrorKind::DiskFull
+        } else if text.contains("Out of Memory Error") {
+            ErrorKind::OutOfMemory
         } else if text.contains("Conflicting lock") || text.contains("Could not set lock") {
             ErrorKind::Locked
         } else {

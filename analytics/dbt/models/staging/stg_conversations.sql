@@ -10,7 +10,7 @@ with lines as (
         type as line_type,
         'transcript' as seen_in,
         0 as message_index,
-        uuid,
+        nullif(uuid, '') as uuid,
         timestamp,
         message,
         tool_use,
@@ -43,7 +43,7 @@ with lines as (
                 _id as record_id,
                 type as record_type,
                 {{ envelope() }},
-                uuid,
+                nullif(uuid, '') as uuid,
                 timestamp,
                 {{ parse_agent_progress('data') }} as tick
             from {{ source('raw', 'conversations') }}
@@ -66,13 +66,38 @@ parsed as (
 
 ),
 
--- Content may be one text instead of a list of blocks; it then counts as one block.
-counted as (
+-- All that a line says once is read here: behind an unnest, an engine may copy a whole list for every row that looks
+-- into it. Content may be one text instead of a list of blocks; it then counts as one block.
+measured as (
 
     select
-        parsed.*,
+        record_id,
+        record_type,
+        {{ envelope() }},
+        line_type,
+        seen_in,
+        message_index,
+        uuid,
+        timestamp,
+        message,
+        has_spec_block,
+        nullif(said.id, '') as message_id,
+        said.role as said_role,
+        said.model as model,
+        said.stop_reason as stop_reason,
+        {{ sane_tokens('said.usage.input_tokens') }} as input_tokens,
+        {{ sane_tokens('said.usage.output_tokens') }} as output_tokens,
+        {{ cache_write_5m_tokens('said.usage') }} as cache_write_5m_tokens,
+        {{ cache_write_1h_tokens('said.usage') }} as cache_write_1h_tokens,
+        {{ sane_tokens('said.usage.cache_read_input_tokens') }} as cache_read_tokens,
+        {{ patch_lines('result.structuredPatch', '+') }} as patch_lines_added,
+        {{ patch_lines('result.structuredPatch', '-') }} as patch_lines_removed,
+        result.type as result_type,
+        {{ list_length(text_lines('result.content')) }} as result_content_lines,
+        result.agentId as result_agent_id,
         said.content is null and message is not null as is_plain_text,
-        coalesce({{ list_length('said.content') }}, cast(message is not null as int)) as block_count
+        coalesce({{ list_length('said.content') }}, cast(message is not null as int)) as block_count,
+        {{ message_blocks('said.content', 'message', 'spec_block', 'has_spec_block') }} as blocks
     from parsed
 
 ),
@@ -81,9 +106,9 @@ counted as (
 exploded as (
 
     select
-        counted.*,
-        {{ explode_range('greatest(block_count + cast(has_spec_block as int), 1)') }} as block_index
-    from counted
+        measured.*,
+        {{ explode_with_position('blocks', 'block', 'block_index') }}
+    from measured
 
 ),
 
@@ -91,10 +116,6 @@ blocks as (
 
     select
         exploded.*,
-        case
-            when block_index < block_count then {{ list_element('said.content', 'block_index') }}
-            else spec_block
-        end as block,
         block_index >= block_count and has_spec_block as is_spec_block
     from exploded
 
@@ -139,8 +160,8 @@ select
     seen_in,
     case
         when line_type in ('user', 'assistant') then line_type
-        when line_type = 'message' and said.role in ('human', 'user') then 'user'
-        when line_type = 'message' then said.role
+        when line_type = 'message' and said_role in ('human', 'user') then 'user'
+        when line_type = 'message' then said_role
     end as role,
     timestamp,
     session_id,
@@ -159,14 +180,14 @@ select
     version,
     git_branch,
     permission_mode,
-    said.id as message_id,
-    said.model as model,
-    said.stop_reason as stop_reason,
-    {{ sane_tokens('said.usage.input_tokens') }} as input_tokens,
-    {{ sane_tokens('said.usage.output_tokens') }} as output_tokens,
-    {{ cache_write_5m_tokens('said.usage') }} as cache_write_5m_tokens,
-    {{ cache_write_1h_tokens('said.usage') }} as cache_write_1h_tokens,
-    {{ sane_tokens('said.usage.cache_read_input_tokens') }} as cache_read_tokens,
+    message_id,
+    model,
+    stop_reason,
+    input_tokens,
+    output_tokens,
+    cache_write_5m_tokens,
+    cache_write_1h_tokens,
+    cache_read_tokens,
     case type
         when 'message' then text
         when 'tool_result' then left(block.content, 500)
@@ -174,15 +195,15 @@ select
         when 'system' then content
     end as content,
     case when type = 'message' then coalesce(length(text), 0) else 0 end as content_length,
-    case type when 'tool_use' then block.id when 'tool_result' then block.tool_use_id end as tool_use_id,
+    nullif(case type when 'tool_use' then block.id when 'tool_result' then block.tool_use_id end, '') as tool_use_id,
     case when type = 'tool_use' then block.name end as tool_name,
     case when type = 'tool_use' then cast(block.input as string) end as tool_input,
     case when type = 'tool_result' then coalesce(block.is_error, false) end as is_error,
-    case when type = 'tool_result' then {{ patch_lines('result.structuredPatch', '+') }} end as patch_lines_added,
-    case when type = 'tool_result' then {{ patch_lines('result.structuredPatch', '-') }} end as patch_lines_removed,
-    case when type = 'tool_result' then result.type end as result_type,
-    case when type = 'tool_result' then {{ list_length(text_lines('result.content')) }} end as result_content_lines,
-    case when type = 'tool_result' then result.agentId end as result_agent_id,
+    case when type = 'tool_result' then patch_lines_added end as patch_lines_added,
+    case when type = 'tool_result' then patch_lines_removed end as patch_lines_removed,
+    case when type = 'tool_result' then result_type end as result_type,
+    case when type = 'tool_result' then result_content_lines end as result_content_lines,
+    case when type = 'tool_result' then result_agent_id end as result_agent_id,
     source_file,
     source_offset,
     machine,

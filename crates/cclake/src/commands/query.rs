@@ -24,6 +24,12 @@ pub(crate) fn query(settings: &Settings, args: &QueryArgs, printer: &Printer) ->
         );
     }
     let sql = sql_text(&args.sql)?;
+    if sql
+        .trim_matches(|c: char| c.is_whitespace() || c == ';')
+        .is_empty()
+    {
+        bail!("the query is empty: give a SELECT statement");
+    }
     let _data = DataDir::own(settings, Ownership::Shared)?;
     let warehouse = open_warehouse(settings, Access::ReadOnly)?;
     let result = warehouse.query(&sql)?;
@@ -87,7 +93,7 @@ fn cells(batch: &RecordBatch) -> anyhow::Result<Vec<Vec<String>>> {
         .map(|row| {
             columns
                 .iter()
-                .map(|column| Ok(column.value(row).try_to_string()?))
+                .map(|column| Ok(printable(&column.value(row).try_to_string()?)))
                 .collect()
         })
         .collect()
@@ -120,4 +126,17 @@ fn csv(result: &QueryResult) -> anyhow::Result<String> {
     }
     drop(writer);
     Ok(String::from_utf8(text)?)
+}
+
+/// A cell on one line, without what a terminal would take for orders.
+fn printable(text: &str) -> String {
+    let mut cell = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() {
+            cell.extend(c.escape_default());
+        } else {
+            cell.push(c);
+        }
+    }
+    cell
 }

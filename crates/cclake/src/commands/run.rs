@@ -33,7 +33,7 @@ pub(crate) fn run(settings: &Settings, args: &RunArgs, printer: &Printer) -> any
         skip_if_current: true,
         ..BuildScope::default()
     };
-    let built = build(settings, &run, &warehouse, &scope, &progress)?;
+    let (warehouse, built) = build(settings, &run, warehouse, &scope, printer)?;
     let summary = Summary {
         stages: summary::stages(&ingested, built.times),
         facts: facts(&warehouse, printer),

@@ -6,7 +6,6 @@ use super::transform::{open, report, selection};
 use crate::ExitStatus;
 use crate::cli::SelectArgs;
 use crate::printer::Printer;
-use crate::progress::Progress;
 use crate::settings::Settings;
 use crate::stages::{BuildScope, Run, build};
 
@@ -18,13 +17,7 @@ pub(crate) fn test(settings: &Settings, args: &SelectArgs, printer: &Printer) ->
         what: What::Tests,
         ..BuildScope::default()
     };
-    let built = build(
-        settings,
-        &Run::begin(),
-        &warehouse,
-        &scope,
-        &Progress::new(printer),
-    )?;
+    let (_warehouse, built) = build(settings, &Run::begin(), warehouse, &scope, printer)?;
     report(&built, printer)?;
     Ok(if built.failed {
         ExitStatus::DataFailed

@@ -11,7 +11,6 @@ use crate::ExitStatus;
 use crate::cli::{SelectArgs, TransformArgs};
 use crate::data_dir::{DataDir, Ownership, has_warehouse};
 use crate::printer::Printer;
-use crate::progress::Progress;
 use crate::settings::Settings;
 use crate::stages::open_warehouse;
 use crate::stages::{BuildScope, Built, Run, build, plan};
@@ -36,7 +35,7 @@ pub(crate) fn transform(
         explain(&plan, printer)?;
         return Ok(ExitStatus::Success);
     }
-    let built = build(settings, &run, &warehouse, &scope, &Progress::new(printer))?;
+    let (_warehouse, built) = build(settings, &run, warehouse, &scope, printer)?;
     report(&built, printer)?;
     Ok(if built.failed {
         ExitStatus::DataFailed

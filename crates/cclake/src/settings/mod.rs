@@ -139,7 +139,7 @@ impl Settings {
         let mut given = BTreeMap::new();
         read_file(flags, environment, &mut given)?;
         read_environment(environment, &mut given);
-        read_flags(flags, &mut given);
+        read_flags(flags, &mut given)?;
         Resolver {
             given,
             environment,
@@ -236,19 +236,23 @@ fn read_environment(environment: &Environment, given: &mut BTreeMap<Key, Given>)
     }
 }
 
-fn read_flags(flags: &Flags, given: &mut BTreeMap<Key, Given>) {
-    let text = |path: &PathBuf| path.to_string_lossy().into_owned();
+fn read_flags(flags: &Flags, given: &mut BTreeMap<Key, Given>) -> anyhow::Result<()> {
     if let Some(path) = &flags.data_dir {
+        let values = vec![utf8(path)?];
         given.insert(
             Key::DataDir,
             Given {
-                values: vec![text(path)],
+                values,
                 origin: Origin::Flag("--data-dir"),
             },
         );
     }
     if !flags.paths.is_empty() {
-        let values = flags.paths.iter().map(text).collect();
+        let values = flags
+            .paths
+            .iter()
+            .map(|path| utf8(path))
+            .collect::<Result<_, _>>()?;
         given.insert(
             Key::Paths,
             Given {
@@ -257,6 +261,13 @@ fn read_flags(flags: &Flags, given: &mut BTreeMap<Key, Given>) {
             },
         );
     }
+    Ok(())
+}
+
+fn utf8(path: &Path) -> anyhow::Result<String> {
+    path.to_str()
+        .map(str::to_owned)
+        .with_context(|| format!("{} is not valid UTF-8; name another path", path.display()))
 }
 
 struct Resolver<'a> {
@@ -289,8 +300,8 @@ impl Resolver<'_> {
             on_delete: self.one_of(Key::OnDelete, &["keep", "remove"])?,
             dbt_project_dir: self.optional_path(Key::DbtProjectDir)?,
             dbt_target: self.optional_text(Key::DbtTarget)?,
-            memory_mb: self.number(Key::MemoryMb, 384, 256)?,
-            threads: usize::try_from(self.number(Key::Threads, threads as u64, 1)?)?,
+            memory_mb: self.number(Key::MemoryMb, 384, [256, 1 << 20])?,
+            threads: usize::try_from(self.number(Key::Threads, threads as u64, [1, 256])?)?,
             data_dir,
             report: self.report,
         };
@@ -346,6 +357,17 @@ impl Resolver<'_> {
             Some(text) => self.absolute(&text)?,
             None => default(self.environment)?,
         };
+        // Database libraries read these as part of a URL or of a statement.
+        if value
+            .to_string_lossy()
+            .contains(|c: char| c.is_control() || c == '?' || c == '#')
+        {
+            bail!(
+                "{} is {}: choose a path without `?`, `#` and control characters",
+                self.place(key),
+                value.display()
+            );
+        }
         self.note(key, value.to_string_lossy());
         Ok(value)
     }
@@ -421,13 +443,13 @@ impl Resolver<'_> {
         Ok(zone)
     }
 
-    fn number(&mut self, key: Key, default: u64, least: u64) -> anyhow::Result<u64> {
+    fn number(&mut self, key: Key, default: u64, [least, most]: [u64; 2]) -> anyhow::Result<u64> {
         let value = match self.take(key)? {
             None => default,
             Some(text) => match text.parse() {
-                Ok(number) if number >= least => number,
+                Ok(number) if (least..=most).contains(&number) => number,
                 _ => bail!(
-                    "{} is `{text}`: give a whole number of at least {least}",
+                    "{} is `{text}`: give a whole number from {least} to {most}",
                     self.place(key)
                 ),
             },

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use cclake_plan::{BuildPlan, Inputs, Project, Selection, Step, Verdict, What};
-use cclake_warehouse::{BuildReport, DATABASE, Published, Warehouse};
+use cclake_warehouse::{Access, BuildReport, DATABASE, ErrorKind, Published, Warehouse};
 use serde_json::Value as Json;
 
-use super::Run;
+use super::{Run, open_warehouse};
+use crate::printer::Printer;
 use crate::progress::Progress;
 use crate::project;
 use crate::settings::Settings;
@@ -39,8 +40,49 @@ pub(crate) struct Built {
     pub report: Option<BuildReport>,
 }
 
-/// Plans and builds.
+/// How often a build that ran out of memory gets four times as much.
+const MORE_MEMORY: u32 = 3;
+
+/// Plans and builds. A build that runs out of memory is done again with more of it: a few tool results of many megabytes
+/// side by side need more than the default, and the limit of an open database cannot be raised.
 pub(crate) fn build(
+    settings: &Settings,
+    run: &Run,
+    mut warehouse: Warehouse,
+    scope: &BuildScope,
+    printer: &Printer,
+) -> anyhow::Result<(Warehouse, Built)> {
+    let mut settings = settings.clone();
+    for _ in 0..MORE_MEMORY {
+        match try_build(&settings, run, &warehouse, scope, &Progress::new(printer)) {
+            Err(error) if is_out_of_memory(&error) => {
+                settings.memory_mb *= 4;
+                printer.detail(&format!(
+                    "out of memory: building again with {} MiB",
+                    settings.memory_mb
+                ));
+                drop(warehouse);
+                warehouse = open_warehouse(&settings, Access::ReadWrite)?;
+            }
+            built => return built.map(|built| (warehouse, built)),
+        }
+    }
+    let built = try_build(&settings, run, &warehouse, scope, &Progress::new(printer)).with_context(|| {
+        format!(
+            "{} MiB of memory were not enough; set memory_mb higher",
+            settings.memory_mb
+        )
+    })?;
+    Ok((warehouse, built))
+}
+
+fn is_out_of_memory(error: &anyhow::Error) -> bool {
+    error
+        .downcast_ref::<cclake_warehouse::Error>()
+        .is_some_and(|error| error.kind() == ErrorKind::OutOfMemory)
+}
+
+fn try_build(
     settings: &Settings,
     run: &Run,
     warehouse: &Warehouse,

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use arrow_array::cast::AsArray as _;
 use arrow_array::{Array as _, RecordBatch};
 use cclake_extract::{Chunk, Counts, FileCounts, KnownIds, Plan, PlannedFile, Positions, ReadPlan, dlq};
@@ -139,7 +139,15 @@ pub(crate) fn open_lake(settings: &Settings) -> anyhow::Result<Lake> {
         partition_by: settings.partition_by,
         ..LakeSettings::new(&settings.iceberg_warehouse_path)
     };
-    Ok(Lake::open(&lake, &cclake_extract::schema())?)
+    let lake = Lake::open(&lake, &cclake_extract::schema())?;
+    let home = settings.iceberg_warehouse_path.to_string_lossy();
+    let metadata = lake.metadata_location().unwrap_or_default();
+    if !metadata.trim_start_matches("file://").starts_with(home.as_ref()) {
+        bail!(
+            "the lake in {home} says that its table is at {metadata}: a lake holds absolute paths and works only where it was made"
+        );
+    }
+    Ok(lake)
 }
 
 /// Opens the warehouse.
@@ -299,7 +307,10 @@ fn push<'w>(warehouse: &'w Warehouse, batches: &[RecordBatch]) -> anyhow::Result
     Ok(load)
 }
 
-/// Loads what the lake has and the warehouse does not. A lake that is not the one loaded before replaces it whole.
+/// Loads what the lake has and the warehouse does not.
+///
+/// # Errors
+/// Among others, when the warehouse was filled from another lake.
 pub(crate) fn load_backlog(
     lake: &Lake,
     warehouse: &Warehouse,
@@ -308,7 +319,11 @@ pub(crate) fn load_backlog(
     let table_uuid = lake.table_uuid();
     let loaded = warehouse.loaded_mark()?;
     if loaded.as_ref().is_some_and(|mark| mark.table_uuid != table_uuid) {
-        warehouse.clear_raw()?;
+        // Never wiped unasked: it may hold what that lake no longer has.
+        bail!(
+            "the warehouse was filled from another lake than the one here (its catalog lost, or another data directory): \
+             give each lake its own duckdb_path, or move the warehouse file away to fill a new one from this lake"
+        );
     }
     warehouse.prepare_raw(lake.schema())?;
     let since = loaded

@@ -151,3 +151,31 @@ fn files_that_cannot_be_read_do_not_stop_the_others() {
     scene.run(&["run"]);
     assert_eq!(scene.number("select count(*) from raw.conversations"), 2);
 }
+
+#[test]
+fn a_few_huge_lines_among_many_small_ones_are_built() {
+    let scene = Scene::new();
+    let small = (0..1500).map(|n| prompt("s", &format!("u{n}"), n % 60, &format!("prompt {n}")) + "\n");
+    let result = |n: usize, size: usize| {
+        let text = "x".repeat(size);
+        let content = format!(r#"[{{"type":"tool_result","tool_use_id":"t{n}","content":"{text}"}}]"#);
+        prompt("s", &format!("huge{n}"), 1, "here").replace("\"here\"", &content) + "\n"
+    };
+    let huge = [1, 1, 1, 1, 1, 20, 20, 30]
+        .into_iter()
+        .enumerate()
+        .map(|(n, megabytes)| result(n, megabytes << 20));
+    scene.write("p/s.jsonl", small.chain(huge).collect::<String>());
+    let report = scene.json(&["run"]);
+    assert_eq!(report["ingest"]["lines"]["new"], 1508);
+    assert_eq!(report["facts"]["prompts"], 1500);
+}
+
+#[test]
+fn an_empty_id_is_no_id() {
+    let scene = Scene::new();
+    let lines = ["one", "two", "three"].map(|text| prompt("s", "", 1, text));
+    scene.write("p/s.jsonl", lines.join("\n"));
+    scene.run(&["run"]);
+    assert_eq!(scene.number("select count(*) from fct_messages"), 3);
+}

@@ -34,7 +34,7 @@ fn a_broken_configuration() {
             &["cclake.toml", "unknown setting `tiem_zone`"],
         ),
         ("threads = 'many'", &["threads", "cclake.toml", "many"]),
-        ("threads = 0", &["threads", "at least 1"]),
+        ("threads = 0", &["threads", "from 1 to 256"]),
         (
             "time_zone = 'Moon/Crater'\nmachine = 'x'",
             &["time_zone", "Moon/Crater"],
@@ -128,5 +128,39 @@ fn a_selection_that_matches_nothing() {
     assert_eq!(
         scene.try_run(&["transform", "--select", "no_such_model"]).status,
         2
+    );
+}
+
+#[test]
+fn a_warehouse_of_another_lake_is_never_wiped() {
+    let scene = Scene::new();
+    scene.write("p/s.jsonl", prompt("s", "u", 1, "hello"));
+    scene.run(&["run"]);
+    for name in ["catalog.db", "catalog.db-wal", "catalog.db-shm"] {
+        let _ = std::fs::remove_file(scene.data().join("iceberg").join(name));
+    }
+    check_refusal(
+        &scene.try_run(&["run"]),
+        &["filled from another lake", "duckdb_path"],
+    );
+    assert_eq!(scene.number("select count(*) from raw.conversations"), 1);
+}
+
+#[test]
+fn a_moved_lake_says_where_it_belongs() {
+    let scene = Scene::new();
+    scene.write("p/s.jsonl", prompt("s", "u", 1, "hello"));
+    scene.run(&["run"]);
+    let copy = scene.path("copy");
+    let copied = std::process::Command::new("cp")
+        .arg("-r")
+        .arg(scene.data())
+        .arg(&copy)
+        .status()
+        .unwrap();
+    assert!(copied.success());
+    check_refusal(
+        &scene.try_run(&["run", "--data-dir", copy.to_str().unwrap()]),
+        &["absolute paths"],
     );
 }
