@@ -12,7 +12,7 @@ OS    := $(shell uname -s | tr A-Z a-z)
 ARCH  := $(patsubst x86_64,x64,$(patsubst amd64,x64,$(patsubst aarch64,arm64,$(shell uname -m))))
 DUCKDB_PACKAGE := @duckdb/node-bindings-$(OS)-$(ARCH)
 DUCKDB_DIR     := $(CACHE)/duckdb-$(DUCKDB_BINDINGS)-$(OS)-$(ARCH)
-PEERS          := $(CACHE)/peers-pyiceberg-$(PYICEBERG)-duckdb-$(DUCKDB_PY)
+PEERS          := $(CACHE)/peers-pyiceberg-$(PYICEBERG)-duckdb-cli-$(DUCKDB_PY)
 DENY           := $(CACHE)/cargo-deny-$(CARGO_DENY)
 CCUSAGE_DIR    := $(CACHE)/ccusage-$(CCUSAGE)
 
@@ -57,7 +57,7 @@ test-peers: setup $(PEERS)/.done $(CCUSAGE_DIR)/.done ## Only the tests against 
 $(PEERS)/.done:
 	$(call venv,$(PEERS))
 	$(PEERS)/bin/pip install --quiet "pyiceberg[sql-sqlite,pyarrow]==$(PYICEBERG)" pyiceberg-core \
-	  duckdb==$(DUCKDB_PY) duckdb-extension-avro==$(DUCKDB_PY) duckdb-extension-iceberg==$(DUCKDB_PY)
+	  duckdb==$(DUCKDB_PY) duckdb-cli==$(DUCKDB_PY) duckdb-extension-avro==$(DUCKDB_PY) duckdb-extension-iceberg==$(DUCKDB_PY)
 	touch $@
 
 $(CCUSAGE_DIR)/.done:

@@ -3,10 +3,11 @@
     python scripts/bench.py CCLAKE TRANSCRIPTS [--ccusage PATH] [--sizes]
 
 Each figure is the median of several runs; peers run in turn with us, so that a drifting machine drifts for all. With
---sizes it also runs 200 MB and 2 GB of demo data. Needs Linux (resource usage of children) and Python's duckdb.
+--sizes it also runs 200 MB and 2 GB of demo data. Needs Linux (resource usage of children) and the PyPI package duckdb-cli.
 """
 
 import argparse
+import importlib.util
 import json
 import os
 import pathlib
@@ -17,12 +18,17 @@ import sys
 import tempfile
 import time
 
-DUCKDB_PEER = """
-import duckdb, sys
-duckdb.connect().execute(f\"\"\"copy (
-    select * from read_ndjson_auto('{sys.argv[1]}/**/*.jsonl', filename=true, union_by_name=true, maximum_object_size=268435456)
-) to '{sys.argv[2]}' (format parquet, compression zstd)\"\"\")
-"""
+DUCKDB_SQL = """copy (
+    select * from read_ndjson_auto('{logs}/**/*.jsonl', filename=true, union_by_name=true, maximum_object_size=268435456)
+) to '{out}' (format parquet, compression zstd)"""
+
+
+def duckdb_cli():
+    """The command-line program inside the PyPI package duckdb-cli."""
+    folder = importlib.util.find_spec("duckdb_cli").submodule_search_locations[0]
+    program = pathlib.Path(folder) / "duckdb"
+    program.chmod(0o755)
+    return str(program)
 
 
 def run(command, env=None):
@@ -54,6 +60,7 @@ def row(name, figures, size=None):
 class Bench:
     def __init__(self, arguments, folder):
         self.cclake = arguments.cclake
+        self.duckdb = duckdb_cli()
         self.folder = pathlib.Path(folder)
         self.env = {**os.environ, "CCLAKE_TIME_ZONE": "UTC", "HOME": folder}
 
@@ -72,15 +79,15 @@ class Bench:
         ours, duckdb, theirs = [], [], []
         for _ in range(times):
             ours.append(self.cold(logs))
-            duckdb.append(run([sys.executable, "-c", DUCKDB_PEER, str(logs), str(self.folder / "peer.parquet")]))
+            duckdb.append(run([self.duckdb, "-c", DUCKDB_SQL.format(logs=logs, out=self.folder / "peer.parquet")]))
             if ccusage:
                 theirs.append(self.ccusage(logs, ccusage))
         row("`cclake run`, cold: lake, warehouse, models, tests", median(ours), size)
-        row("DuckDB alone: read the tree, write zstd Parquet", median(duckdb), size)
+        row("DuckDB's CLI alone: read the tree, write zstd Parquet", median(duckdb), size)
         if theirs:
             row("`ccusage claude daily`: one report, nothing kept", median(theirs), size)
         ratios = [a[0] / b[0] for a, b in zip(ours, duckdb)]
-        print(f"\n`cclake run` / DuckDB alone, run by run: {', '.join(f'{ratio:.2f}' for ratio in ratios)}; median {statistics.median(ratios):.2f}")
+        print(f"\n`cclake run` / DuckDB's CLI alone, run by run: {', '.join(f'{ratio:.2f}' for ratio in ratios)}; median {statistics.median(ratios):.2f}")
         print("\n| stage of the cold run | seconds | MB/s |\n|---|---|---|")
         reports = [json.loads(one[3]) for one in ours]
         for stages in zip(*[report["stages"] for report in reports]):

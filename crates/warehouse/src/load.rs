@@ -16,23 +16,15 @@ use crate::rows::{
     LOAD_SEQUENCE, batch_of, column, filtered, mask, sightings_of, text_column, winning_rows, with_sequence,
 };
 
-/// Columns of whole messages and tool outputs: nearly all bytes of the table, and six times smaller in zstd.
-const LONG_TEXTS: &[&str] = &[
-    "message",
-    "tool_use",
-    "tool_use_result",
-    "data",
-    "content",
-    "summary",
-    "_raw_json",
-];
-
 /// Rows that the appender holds before it hands them over: DuckDB's vector size. More would wait outside the memory limit.
 const FLUSH_ROWS: usize = 2048;
 
 const RAW_TABLE: &str = "raw.conversations";
 /// Rows of this load whose `_id` the table already holds; same columns as the table.
 const KNOWN_TABLE: &str = "known_rows";
+
+/// Some rows of a batch.
+type Rows<'a> = (&'a RecordBatch, BooleanArray);
 
 /// Where a load comes from: the lake table and the snapshot whose rows it brings.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,10 +91,7 @@ impl Warehouse {
         let columns = table_columns(schema)?;
         let mut sql = format!("create table if not exists {RAW_TABLE} ({});", columns.join(", "));
         for column in &columns[schema.fields().len().min(1)..] {
-            // A column that comes later can be neither constrained nor given a compression.
-            let column = column
-                .trim_end_matches(" using compression zstd")
-                .trim_end_matches(" not null");
+            let column = column.trim_end_matches(" not null");
             let _ = write!(sql, "alter table {RAW_TABLE} add column if not exists {column};");
         }
         sql.push_str(
@@ -145,23 +134,27 @@ impl Warehouse {
         let known = self.known_ids(batches)?;
         let mut stats = LoadStats::default();
         let mut fresh = Vec::with_capacity(batches.len());
+        let mut copies = Vec::new();
         let mut merged = Vec::new();
         for (index, batch) in batches.iter().enumerate() {
             let ids = text_column(batch, "_id")?;
             let is_winner = |row: usize| winners.get(ids.value(row)) == Some(&(index, row));
             let rows = mask(ids, |row| is_winner(row) && !known.contains(ids.value(row)));
             stats.inserted += rows.true_count() as u64;
-            stats.unchanged += (batch.num_rows() - rows.true_count()) as u64;
+            let others = batch.num_rows() - rows.true_count();
+            if others > 0 {
+                stats.unchanged += others as u64;
+                copies.push((batch, mask(ids, |row| !rows.value(row))));
+            }
             fresh.push((batch, rows));
             let rows = mask(ids, |row| is_winner(row) && known.contains(ids.value(row)));
             if rows.true_count() > 0 {
                 merged.push((batch, rows));
             }
         }
-        let numbered =
-            |(batch, rows): &(&RecordBatch, BooleanArray)| with_sequence(&filtered(batch, rows)?, sequence);
+        let numbered = |(batch, rows): &Rows<'_>| with_sequence(&filtered(batch, rows)?, sequence);
         self.append("conversations", "raw", fresh.iter().map(numbered))?;
-        self.append_sightings(batches, stats.unchanged > 0, sequence)?;
+        self.append_sightings(&fresh, &copies, sequence)?;
         stats.updated = self.merge_known(merged.iter().map(numbered).collect::<Result<Vec<_>>>()?)?;
         stats.unchanged -= stats.updated;
         Ok(stats)
@@ -236,35 +229,28 @@ impl Warehouse {
         Ok(changed as u64)
     }
 
-    /// Notes where these rows were seen, each place once however often a snapshot is loaded.
-    fn append_sightings(&self, batches: &[RecordBatch], any_copies: bool, sequence: i64) -> Result<()> {
+    /// Notes where these rows were seen, each place once however often a snapshot is loaded. Records that are new were
+    /// seen nowhere before; only the `copies` of known ones are looked up.
+    fn append_sightings(&self, fresh: &[Rows<'_>], copies: &[Rows<'_>], sequence: i64) -> Result<()> {
         let what = "cannot note where records were seen";
-        let (table, schema) = if any_copies {
-            ("seen", "temp")
-        } else {
-            ("sightings", "raw")
-        };
-        if any_copies {
-            self.connection
-                .execute_batch("create or replace temp table seen as from raw.sightings limit 0")
-                .during(ErrorKind::Load, what)?;
+        let seen = |(batch, rows): &Rows<'_>| sightings_of(&filtered(batch, rows)?, sequence);
+        self.append("sightings", "raw", fresh.iter().map(seen))?;
+        if copies.is_empty() {
+            return Ok(());
         }
-        self.append(
-            table,
-            schema,
-            batches.iter().map(|batch| sightings_of(batch, sequence)),
-        )?;
-        if any_copies {
-            self.connection
-                .execute_batch(
-                    "insert into raw.sightings
-                     select distinct seen.* from temp.seen as seen
-                     anti join raw.sightings using (_id, machine, source_file, source_offset);
-                     drop table temp.seen;",
-                )
-                .during(ErrorKind::Load, what)?;
-        }
-        Ok(())
+        self.connection
+            .execute_batch("create or replace temp table seen as from raw.sightings limit 0")
+            .during(ErrorKind::Load, what)?;
+        self.append("seen", "temp", copies.iter().map(seen))?;
+        self.connection
+            .execute_batch(
+                "insert into raw.sightings
+                 select distinct seen.* from temp.seen as seen
+                 anti join (from raw.sightings where _id in (select _id from temp.seen)) as known
+                 using (_id, machine, source_file, source_offset);
+                 drop table temp.seen;",
+            )
+            .during(ErrorKind::Load, what)
     }
 
     fn write_mark(&self, sequence: i64, mark: &LakeMark, stats: LoadStats) -> Result<()> {
@@ -367,16 +353,7 @@ fn table_columns(schema: &Schema) -> Result<Vec<String>> {
         .iter()
         .map(|field| {
             let null = if field.is_nullable() { "" } else { " not null" };
-            let compression = if LONG_TEXTS.contains(&field.name().as_str()) {
-                " using compression zstd"
-            } else {
-                ""
-            };
-            Ok(format!(
-                "{} {}{null}{compression}",
-                identifier(field.name()),
-                sql_type(field)?
-            ))
+            Ok(format!("{} {}{null}", identifier(field.name()), sql_type(field)?))
         })
         .collect::<Result<Vec<_>>>()?;
     columns.push(format!("{LOAD_SEQUENCE} bigint not null"));
