@@ -17,14 +17,30 @@ fn peer(variable: &str) -> Option<PathBuf> {
     peer
 }
 
-/// The real transcripts where they are, else demo data.
-fn transcripts(scene: &Scene) -> PathBuf {
-    if let Some(samples) = samples() {
-        return samples.join("claude-projects");
-    }
-    let out = scene.path("demo");
-    scene.run(&["demo", "--out", out.to_str().unwrap()]);
-    out.join("projects")
+/// A scene after a run over the real transcripts where they are, else over demo data; and where they are.
+fn after_a_run() -> (Scene, PathBuf) {
+    let scene = Scene::new();
+    let logs = samples().map_or_else(
+        || {
+            let out = scene.path("demo");
+            scene.run(&["demo", "--out", out.to_str().unwrap()]);
+            out.join("projects")
+        },
+        |samples| samples.join("claude-projects"),
+    );
+    scene.run(&["run", "--path", logs.to_str().unwrap()]);
+    (scene, logs)
+}
+
+/// The JSON that a peer must print.
+fn answer(command: &mut Command) -> Value {
+    let output = command.output().unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    serde_json::from_slice(&output.stdout).unwrap()
 }
 
 #[test]
@@ -32,21 +48,9 @@ fn pyiceberg_and_duckdb_read_the_lake_unchanged() {
     let Some(python) = peer("CCLAKE_PEER_PYTHON") else {
         return;
     };
-    let scene = Scene::new();
-    let logs = transcripts(&scene);
-    scene.run(&["run", "--path", logs.to_str().unwrap()]);
+    let (scene, _) = after_a_run();
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/peers/read_lake.py");
-    let output = Command::new(python)
-        .arg(script)
-        .arg(scene.data().join("iceberg"))
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let seen: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let seen = answer(Command::new(python).arg(script).arg(scene.data().join("iceberg")));
     assert_eq!(seen["pyiceberg"], seen["duckdb"]);
     let ours = &scene.query(
         "select (select count(*) from raw.sightings) as rows, count(*) as distinct_ids from raw.conversations",
@@ -61,31 +65,23 @@ fn ccusage_counts_the_same_tokens() {
     let Some(ccusage) = peer("CCLAKE_PEER_CCUSAGE") else {
         return;
     };
-    let scene = Scene::new();
-    let logs = transcripts(&scene);
-    scene.run(&["run", "--path", logs.to_str().unwrap()]);
+    let (scene, logs) = after_a_run();
     let claude = scene.path("claude");
     std::fs::create_dir_all(&claude).unwrap();
     std::os::unix::fs::symlink(&logs, claude.join("projects")).unwrap();
-    let output = Command::new(ccusage)
-        .args([
-            "claude",
-            "daily",
-            "--offline",
-            "--json",
-            "--breakdown",
-            "-z",
-            "UTC",
-        ])
-        .env("CLAUDE_CONFIG_DIR", &claude)
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
+    let report = answer(
+        Command::new(ccusage)
+            .args([
+                "claude",
+                "daily",
+                "--offline",
+                "--json",
+                "--breakdown",
+                "-z",
+                "UTC",
+            ])
+            .env("CLAUDE_CONFIG_DIR", &claude),
     );
-    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     let mut theirs: BTreeMap<String, [i64; 4]> = BTreeMap::new();
     for model in report["daily"]
         .as_array()
