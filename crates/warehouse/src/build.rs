@@ -70,6 +70,7 @@ impl Warehouse {
     /// # Errors
     /// `Model` when a statement fails: its node and DuckDB's words. Nothing is changed then. A failing test is no error.
     pub fn build(&self, plan: &BuildPlan, on_step: &mut dyn FnMut(&Step)) -> Result<BuildReport> {
+        self.use_threads(self.threads)?;
         self.prepare_state()?;
         self.execute("begin transaction", "cannot begin the build")?;
         let built = self.build_in_transaction(plan, on_step).and_then(|mut report| {

@@ -108,6 +108,7 @@ impl Warehouse {
 
     /// Begins to take one lake snapshot into `raw`: one transaction, however many batches it has.
     pub fn begin_load(&self) -> Result<Load<'_>> {
+        self.use_threads(1)?;
         self.connection
             .execute_batch("begin transaction")
             .during(ErrorKind::Load, "cannot begin a load")?;

@@ -40,6 +40,8 @@ pub enum Access {
 /// An open warehouse: the one place that talks to DuckDB.
 pub struct Warehouse {
     pub(crate) connection: Connection,
+    /// DuckDB's worker threads, [`use_threads`](Warehouse::use_threads) at a time.
+    pub(crate) threads: usize,
 }
 
 impl Warehouse {
@@ -63,7 +65,10 @@ impl Warehouse {
         connection
             .execute_batch(&attach_sql(settings, access))
             .during(ErrorKind::Open, what())?;
-        let warehouse = Self { connection };
+        let warehouse = Self {
+            connection,
+            threads: settings.threads,
+        };
         if access == Access::ReadWrite {
             warehouse.create_schemas()?;
         }
@@ -80,7 +85,10 @@ impl Warehouse {
             .connection
             .try_clone()
             .during(ErrorKind::Open, "cannot open a second connection")?;
-        let reader = Self { connection };
+        let reader = Self {
+            connection,
+            threads: self.threads,
+        };
         reader.set_search_path()?;
         Ok(reader)
     }
@@ -90,6 +98,13 @@ impl Warehouse {
         self.connection
             .execute_batch(&format!("force checkpoint {DATABASE}"))
             .during(ErrorKind::Open, "cannot write the warehouse to disk")
+    }
+
+    /// How many threads work for DuckDB, this one among them.
+    pub(crate) fn use_threads(&self, threads: usize) -> Result<()> {
+        self.connection
+            .execute_batch(&format!("set threads = {threads}"))
+            .during(ErrorKind::Open, "cannot set the number of threads")
     }
 
     fn create_schemas(&self) -> Result<()> {
@@ -158,6 +173,7 @@ fn attach_sql(settings: &Settings, access: Access) -> String {
          attach {path} as {DATABASE} ({options});
          use {DATABASE};
          set enable_external_access = false;
+         set allowed_configs = ['threads'];
          set lock_configuration = true;",
         zone = quoted(&settings.time_zone),
         path = quoted(&settings.path.to_string_lossy()),

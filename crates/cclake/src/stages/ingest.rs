@@ -2,6 +2,7 @@
 //! crash picks, a position never leads its rows and no bad line is forgotten.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
@@ -9,7 +10,7 @@ use arrow_array::cast::AsArray as _;
 use arrow_array::{Array as _, RecordBatch};
 use cclake_extract::{Chunk, Counts, FileCounts, KnownIds, Plan, PlannedFile, Positions, ReadPlan, dlq};
 use cclake_lake::{Commit, Lake, LakeSettings};
-use cclake_warehouse::{Access, LakeMark, Load, LoadStats, Warehouse};
+use cclake_warehouse::{Access, LakeMark, LoadStats, Warehouse};
 use serde::Serialize;
 
 use crate::data_dir::{DataDir, temp_dir};
@@ -164,7 +165,8 @@ pub(crate) fn open_warehouse(settings: &Settings, access: Access) -> anyhow::Res
     )?)
 }
 
-/// Reads what is new at the source into the lake, and at once into `warehouse` if one is given.
+/// Reads what is new at the source into the lake, and from there at once into `warehouse` if one is given: while one chunk
+/// is loaded, the next is written to the lake and the one after it is parsed.
 pub(crate) fn ingest(
     settings: &Settings,
     data: &DataDir,
@@ -173,138 +175,160 @@ pub(crate) fn ingest(
     warehouse: Option<&Warehouse>,
     progress: &Progress,
 ) -> anyhow::Result<IngestReport> {
-    let began = Instant::now();
-    let mut written = Duration::ZERO;
-    let mut positions = Positions::load(&data.positions())?;
-    let found = cclake_extract::discover(&settings.paths)?;
-    let plan = cclake_extract::plan(found.files, &mut positions, stamp(lake).as_deref());
-    let known = known_ids(settings, lake, &plan)?;
-    let dead_ids = if plan.is_empty() {
-        HashSet::new()
-    } else {
-        dlq::load_ids(&settings.dead_letter_dir)?
-    };
-    progress.begin("extract", bytes_to_read(&plan));
-
-    let mut sink = Sink {
+    // Without a buffer, which would hold one more chunk in memory.
+    let (committed, chunks) = sync_channel(0);
+    let keeper = Keeper {
         settings,
         data,
         run,
         lake,
-        warehouse,
-        positions: &mut positions,
+        loader: warehouse.is_some().then_some(committed),
+        written: Duration::ZERO,
         report: IngestReport::default(),
     };
-    let extraction = cclake_extract::extract(
-        &plan,
-        known,
-        &dead_ids,
-        &cclake_extract::Settings {
-            machine: settings.machine.clone(),
-            run_id: run.id.clone(),
-            synced_at_us: run.started_at.as_microsecond(),
-            threads: settings.threads,
-            chunk_bytes: CHUNK_BYTES,
-        },
-        &mut |chunk| {
-            let bytes = chunk.counts.bytes;
-            let began = Instant::now();
-            sink.take(chunk)?;
-            written += began.elapsed();
-            progress.advance(bytes);
-            anyhow::Ok(())
-        },
-    )?;
-    let mut report = sink.report;
-    report.lines = extraction.counts.into();
-    report.files = extraction.files.into();
-    report.warnings = found.warnings.into_iter().chain(extraction.warnings).collect();
-    report.extract_seconds = began.elapsed().as_secs_f64() - written.as_secs_f64();
-    progress.end();
+    let (kept, loaded) = std::thread::scope(|scope| {
+        let keeper = scope.spawn(|| keeper.keep(progress));
+        let loaded = match warehouse {
+            Some(warehouse) => load_chunks(warehouse, chunks),
+            None => Ok(Loaded::default()),
+        };
+        (keeper.join(), loaded)
+    });
+    // A failed load also ends the keeper; what it has written the next run loads.
+    let loaded = loaded?;
+    let mut report = kept.map_err(|_| anyhow::anyhow!("the lake's writer ended early; please report this"))??;
+    report.rows = loaded.rows;
+    report.load_seconds = loaded.time.as_secs_f64();
     Ok(report)
 }
 
-/// Where the chunks of one pass go.
-struct Sink<'a> {
+/// Rows that the lake has, and the mark of their snapshot.
+struct Committed {
+    batches: Vec<RecordBatch>,
+    mark: LakeMark,
+}
+
+/// Brings chunks from the source into the lake.
+struct Keeper<'a> {
     settings: &'a Settings,
     data: &'a DataDir,
     run: &'a Run,
     lake: &'a mut Lake,
-    warehouse: Option<&'a Warehouse>,
-    positions: &'a mut Positions,
+    /// Who loads what the lake has.
+    loader: Option<SyncSender<Committed>>,
+    /// Time the lake took.
+    written: Duration,
     report: IngestReport,
 }
 
-impl<'a> Sink<'a> {
-    fn take(&mut self, chunk: Chunk) -> anyhow::Result<()> {
+impl Keeper<'_> {
+    fn keep(mut self, progress: &Progress) -> anyhow::Result<IngestReport> {
+        let began = Instant::now();
+        let (settings, run) = (self.settings, self.run);
+        let mut positions = Positions::load(&self.data.positions())?;
+        let found = cclake_extract::discover(&settings.paths)?;
+        let plan = cclake_extract::plan(found.files, &mut positions, stamp(self.lake).as_deref());
+        let known = known_ids(settings, self.lake, &plan)?;
+        let dead_ids = if plan.is_empty() {
+            HashSet::new()
+        } else {
+            dlq::load_ids(&settings.dead_letter_dir)?
+        };
+        progress.begin("extract", bytes_to_read(&plan));
+        let mut busy = Duration::ZERO;
+        let extraction = cclake_extract::extract(
+            &plan,
+            known,
+            &dead_ids,
+            &cclake_extract::Settings {
+                machine: settings.machine.clone(),
+                run_id: run.id.clone(),
+                synced_at_us: run.started_at.as_microsecond(),
+                threads: settings.threads,
+                chunk_bytes: CHUNK_BYTES,
+            },
+            &mut |chunk| {
+                let bytes = chunk.counts.bytes;
+                let began = Instant::now();
+                self.take(chunk, &mut positions)?;
+                busy += began.elapsed();
+                progress.advance(bytes);
+                anyhow::Ok(())
+            },
+        )?;
+        progress.end();
+        let mut report = self.report;
+        report.lines = extraction.counts.into();
+        report.files = extraction.files.into();
+        report.warnings = found.warnings.into_iter().chain(extraction.warnings).collect();
+        report.extract_seconds = began.elapsed().saturating_sub(busy).as_secs_f64();
+        report.lake_seconds = self.written.as_secs_f64();
+        Ok(report)
+    }
+
+    /// Dead letters, then rows, then the positions behind both.
+    fn take(&mut self, chunk: Chunk, positions: &mut Positions) -> anyhow::Result<()> {
         dlq::append(
             &self.settings.dead_letter_dir,
             &chunk.dead_letters,
             self.run.started_at.as_microsecond(),
             &self.run.id,
         )?;
-        let load = if chunk.batches.is_empty() {
-            None
-        } else {
-            self.write(&chunk.batches)?
-        };
-        self.positions.apply(chunk.positions);
-        self.positions.stamp = stamp(self.lake);
-        self.positions.save(&self.data.positions())?;
-        if let Some(load) = load {
-            let mark = mark(self.lake).context("the lake has no snapshot after a commit")?;
-            let (stats, seconds) = timed(|| {
-                let stats = load.commit(&mark)?;
-                self.checkpoint_if_due()?;
-                Ok(stats)
-            })?;
-            self.report.load_seconds += seconds;
-            add(&mut self.report.rows, stats);
+        let written = (!chunk.batches.is_empty())
+            .then(|| self.write(&chunk.batches))
+            .transpose()?;
+        positions.apply(chunk.positions);
+        positions.stamp = stamp(self.lake);
+        positions.save(&self.data.positions())?;
+        if let (Some(mark), Some(loader)) = (written, &self.loader) {
+            let batches = chunk.batches;
+            // Refused only after a failed load, which has its own error.
+            loader
+                .send(Committed { batches, mark })
+                .context("nobody loads what the lake has")?;
         }
         Ok(())
     }
 
-    fn checkpoint_if_due(&self) -> anyhow::Result<()> {
-        match self.warehouse {
-            Some(warehouse) if self.report.lake_commits.is_multiple_of(LOADS_PER_CHECKPOINT) => {
-                Ok(warehouse.checkpoint()?)
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Commits rows to the lake and meanwhile brings them into the warehouse's open transaction: both are bound by the
-    /// processor, and neither keeps two cores busy. The load may only be committed once the lake has the rows.
-    fn write(&mut self, batches: &[RecordBatch]) -> anyhow::Result<Option<Load<'a>>> {
+    fn write(&mut self, batches: &[RecordBatch]) -> anyhow::Result<LakeMark> {
         let commit = Commit {
             commit_id: uuid::Uuid::now_v7().to_string(),
             summary: BTreeMap::from([("cclake.run-id".to_owned(), self.run.id.clone())]),
             properties: BTreeMap::new(),
         };
-        let warehouse = self.warehouse;
-        let (lake, report) = (&mut self.lake, &mut self.report);
-        let (committed, loaded) = std::thread::scope(|scope| {
-            let writer = scope.spawn(|| timed(|| Ok(lake.append(batches.to_vec(), &commit)?)));
-            let loaded = timed(|| {
-                warehouse
-                    .map(|warehouse: &'a Warehouse| push(warehouse, batches))
-                    .transpose()
-            });
-            (writer.join(), loaded)
-        });
-        let (_, lake_seconds) = committed.map_err(|_| anyhow::anyhow!("the lake's writer ended early"))??;
-        let (load, load_seconds) = loaded?;
-        report.lake_commits += 1;
-        report.lake_seconds += lake_seconds;
-        report.load_seconds += load_seconds;
-        Ok(load)
+        let began = Instant::now();
+        let head = self.lake.append(batches.to_vec(), &commit)?;
+        self.written += began.elapsed();
+        self.report.lake_commits += 1;
+        Ok(LakeMark {
+            table_uuid: self.lake.table_uuid(),
+            sequence: head
+                .context("the lake has no snapshot after a commit")?
+                .sequence_number,
+        })
     }
 }
 
-fn push<'w>(warehouse: &'w Warehouse, batches: &[RecordBatch]) -> anyhow::Result<Load<'w>> {
-    let mut load = warehouse.begin_load()?;
-    load.push(batches)?;
-    Ok(load)
+/// What a pass loaded.
+#[derive(Debug, Default)]
+struct Loaded {
+    rows: RowCounts,
+    time: Duration,
+}
+
+fn load_chunks(warehouse: &Warehouse, chunks: Receiver<Committed>) -> anyhow::Result<Loaded> {
+    let mut loaded = Loaded::default();
+    for (number, chunk) in (1_u64..).zip(chunks) {
+        let began = Instant::now();
+        let mut load = warehouse.begin_load()?;
+        load.push(&chunk.batches)?;
+        add(&mut loaded.rows, load.commit(&chunk.mark)?);
+        if number.is_multiple_of(LOADS_PER_CHECKPOINT) {
+            warehouse.checkpoint()?;
+        }
+        loaded.time += began.elapsed();
+    }
+    Ok(loaded)
 }
 
 /// Loads what the lake has and the warehouse does not.
@@ -370,14 +394,6 @@ fn add(counts: &mut RowCounts, stats: LoadStats) {
     counts.copies += stats.unchanged;
 }
 
-fn mark(lake: &Lake) -> Option<LakeMark> {
-    let head = lake.head()?;
-    Some(LakeMark {
-        table_uuid: lake.table_uuid(),
-        sequence: head.sequence_number,
-    })
-}
-
 /// What positions must be stamped with to be trusted: they belong to this very state of the lake.
 fn stamp(lake: &Lake) -> Option<String> {
     Some(format!("{}/{}", lake.table_uuid(), lake.head()?.snapshot_id))
@@ -417,11 +433,4 @@ fn bytes_to_read(plan: &Plan) -> u64 {
         ReadPlan::Fresh | ReadPlan::Reread => file.file.size,
     };
     plan.files.iter().map(bytes).sum()
-}
-
-fn timed<T>(work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<(T, f64)> {
-    let began = Instant::now();
-    let value = work()?;
-    let elapsed: Duration = began.elapsed();
-    Ok((value, elapsed.as_secs_f64()))
 }
