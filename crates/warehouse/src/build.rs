@@ -9,7 +9,7 @@ use arrow_schema::{DataType, Field, Schema};
 use cclake_plan::{BuildPlan, ModelStep, RelationKind, SeedStep, Statement, Step, TestStep, Verdict, fuse};
 
 use crate::error::{Context as _, Error, ErrorKind, Result};
-use crate::open::{DATABASE, Warehouse, identifier};
+use crate::open::{DATABASE, Phase, Warehouse, identifier};
 use crate::rows::batch_of;
 
 /// How a build went.
@@ -70,7 +70,7 @@ impl Warehouse {
     /// # Errors
     /// `Model` when a statement fails: its node and DuckDB's words. Nothing is changed then. A failing test is no error.
     pub fn build(&self, plan: &BuildPlan, on_step: &mut dyn FnMut(&Step)) -> Result<BuildReport> {
-        self.use_threads(self.threads)?;
+        self.enter(Phase::Build)?;
         self.prepare_state()?;
         self.execute("begin transaction", "cannot begin the build")?;
         let built = self.build_in_transaction(plan, on_step).and_then(|mut report| {

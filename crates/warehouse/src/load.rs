@@ -11,7 +11,7 @@ use arrow_array::{BooleanArray, RecordBatch};
 use arrow_schema::{DataType, Field, Schema, TimeUnit};
 
 use crate::error::{Context as _, Error, ErrorKind, Result};
-use crate::open::{DATABASE, Warehouse, identifier, quoted};
+use crate::open::{DATABASE, Phase, Warehouse, identifier, quoted};
 use crate::rows::{
     LOAD_SEQUENCE, batch_of, column, filtered, mask, sightings_of, text_column, winning_rows, with_sequence,
 };
@@ -108,7 +108,7 @@ impl Warehouse {
 
     /// Begins to take one lake snapshot into `raw`: one transaction, however many batches it has.
     pub fn begin_load(&self) -> Result<Load<'_>> {
-        self.use_threads(1)?;
+        self.enter(Phase::Load)?;
         self.connection
             .execute_batch("begin transaction")
             .during(ErrorKind::Load, "cannot begin a load")?;

@@ -9,9 +9,26 @@ use crate::error::{Context as _, ErrorKind, Result};
 /// The name of the attached database: dbt calls it by the file's stem, `analytics.db`.
 pub const DATABASE: &str = "analytics";
 
-/// Rows per row group. DuckDB's default of 122,880 sends every smaller load through the write-ahead log (twice the
-/// writing) and keeps it on one thread; with 4,096 a cold run is as fast as with 8,192 and takes a tenth less memory.
-const ROW_GROUP_SIZE: usize = 4096;
+/// Rows per row group. DuckDB's default of 122,880 keeps every smaller load on one thread and in memory until its end;
+/// fewer than 8,192 take longer to write.
+const ROW_GROUP_SIZE: usize = 8192;
+
+/// How `raw` is stored. Transcripts as JSON text compress six-fold, which keeps the file smaller than the logs and more of
+/// it in memory; without, 2 GB of logs made a file of 4 GB, and writing it took longer than compressing it.
+const LOAD_COMPRESSION: &str = "zstd";
+
+/// How models are stored: compressing them would make the file a third smaller and a cold run a tenth longer.
+const BUILD_COMPRESSION: &str = "uncompressed";
+
+/// The two kinds of work, which want different settings.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Phase {
+    /// Appending. DuckDB hands each flush to another thread while the appending one spins on a lock: alone it is faster,
+    /// and leaves the other cores to the lake.
+    Load,
+    /// Models, tests and publishing, parallel inside each query.
+    Build,
+}
 
 /// Where the database is and what it may use.
 #[derive(Debug, Clone)]
@@ -40,7 +57,7 @@ pub enum Access {
 /// An open warehouse: the one place that talks to DuckDB.
 pub struct Warehouse {
     pub(crate) connection: Connection,
-    /// DuckDB's worker threads, [`use_threads`](Warehouse::use_threads) at a time.
+    /// DuckDB's worker threads while it builds.
     pub(crate) threads: usize,
 }
 
@@ -100,11 +117,17 @@ impl Warehouse {
             .during(ErrorKind::Open, "cannot write the warehouse to disk")
     }
 
-    /// How many threads work for DuckDB, this one among them.
-    pub(crate) fn use_threads(&self, threads: usize) -> Result<()> {
+    /// Sets the instance up for what comes next.
+    pub(crate) fn enter(&self, phase: Phase) -> Result<()> {
+        let (threads, compression) = match phase {
+            Phase::Load => (1, LOAD_COMPRESSION),
+            Phase::Build => (self.threads, BUILD_COMPRESSION),
+        };
         self.connection
-            .execute_batch(&format!("set threads = {threads}"))
-            .during(ErrorKind::Open, "cannot set the number of threads")
+            .execute_batch(&format!(
+                "set threads = {threads}; set force_compression = '{compression}'"
+            ))
+            .during(ErrorKind::Open, "cannot set DuckDB up")
     }
 
     fn create_schemas(&self) -> Result<()> {
@@ -150,10 +173,6 @@ impl Warehouse {
     }
 }
 
-/// How texts are stored. Transcripts as JSON text compress six-fold, which keeps the file smaller than the logs and more
-/// of it in memory; without, 2 GB of logs made a file of 4 GB, and writing it took longer than compressing it.
-const COMPRESSION: &str = "zstd";
-
 /// The first storage version that has zstd.
 const STORAGE_VERSION: &str = "v1.2.0";
 
@@ -169,11 +188,10 @@ fn attach_sql(settings: &Settings, access: Access) -> String {
     };
     format!(
         "set timezone = {zone};
-         set force_compression = '{COMPRESSION}';
          attach {path} as {DATABASE} ({options});
          use {DATABASE};
          set enable_external_access = false;
-         set allowed_configs = ['threads'];
+         set allowed_configs = ['threads', 'force_compression'];
          set lock_configuration = true;",
         zone = quoted(&settings.time_zone),
         path = quoted(&settings.path.to_string_lossy()),

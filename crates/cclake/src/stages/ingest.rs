@@ -2,7 +2,7 @@
 //! crash picks, a position never leads its rows and no bad line is forgotten.
 
 use std::collections::{BTreeMap, HashSet};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
@@ -10,22 +10,20 @@ use arrow_array::cast::AsArray as _;
 use arrow_array::{Array as _, RecordBatch};
 use cclake_extract::{Chunk, Counts, FileCounts, KnownIds, Plan, PlannedFile, Positions, ReadPlan, dlq};
 use cclake_lake::{Commit, Lake, LakeSettings};
-use cclake_warehouse::{Access, LakeMark, LoadStats, Warehouse};
+use cclake_warehouse::{LakeMark, Warehouse};
 use serde::Serialize;
 
-use crate::data_dir::{DataDir, temp_dir};
+use super::load::{Loader, News, RowCounts};
+use crate::data_dir::DataDir;
 use crate::progress::Progress;
 use crate::settings::Settings;
 
-/// Bytes of input per lake commit: enough for decent files, few enough to hold as Arrow (about twice that) in memory.
-const CHUNK_BYTES: usize = 24 << 20;
+/// Bytes of input per lake snapshot: enough for decent files, few enough to hold three of them as Arrow (about twice that)
+/// in memory.
+const CHUNK_BYTES: usize = 32 << 20;
 
-/// Loads after which the warehouse is written to disk, so that it reuses the space of what loads leave behind; a smaller
-/// run does so once, when it publishes.
-const LOADS_PER_CHECKPOINT: u64 = 8;
-
-/// Bytes of lake rows held at a time when a backlog is loaded, for the same reason.
-const BACKLOG_BYTES: usize = 96 << 20;
+/// What the loader may be told before it listens: a snapshot, and the rows that the lake writes next.
+const NEWS_AHEAD: usize = 2;
 
 /// One run: its id and its time, which every row it brings carries.
 #[derive(Debug, Clone)]
@@ -88,14 +86,6 @@ pub(crate) struct FileReport {
     pub unchanged: u64,
 }
 
-/// Rows of `raw.conversations`.
-#[derive(Debug, Default, Clone, Copy, Serialize)]
-pub(crate) struct RowCounts {
-    pub inserted: u64,
-    pub updated: u64,
-    pub copies: u64,
-}
-
 impl From<Counts> for LineCounts {
     fn from(counts: Counts) -> Self {
         Self {
@@ -121,16 +111,6 @@ impl From<FileCounts> for FileReport {
     }
 }
 
-impl From<LoadStats> for RowCounts {
-    fn from(stats: LoadStats) -> Self {
-        Self {
-            inserted: stats.inserted,
-            updated: stats.updated,
-            copies: stats.unchanged,
-        }
-    }
-}
-
 /// Opens the lake for writing records.
 pub(crate) fn open_lake(settings: &Settings) -> anyhow::Result<Lake> {
     let lake = LakeSettings {
@@ -151,20 +131,6 @@ pub(crate) fn open_lake(settings: &Settings) -> anyhow::Result<Lake> {
     Ok(lake)
 }
 
-/// Opens the warehouse.
-pub(crate) fn open_warehouse(settings: &Settings, access: Access) -> anyhow::Result<Warehouse> {
-    Ok(Warehouse::open(
-        &cclake_warehouse::Settings {
-            path: settings.duckdb_path.clone(),
-            temp_dir: temp_dir(settings),
-            memory_mb: settings.memory_mb,
-            threads: settings.threads,
-            time_zone: settings.time_zone.clone(),
-        },
-        access,
-    )?)
-}
-
 /// Reads what is new at the source into the lake, and from there at once into `warehouse` if one is given: while one chunk
 /// is loaded, the next is written to the lake and the one after it is parsed.
 pub(crate) fn ingest(
@@ -175,37 +141,32 @@ pub(crate) fn ingest(
     warehouse: Option<&Warehouse>,
     progress: &Progress,
 ) -> anyhow::Result<IngestReport> {
-    // Without a buffer, which would hold one more chunk in memory.
-    let (committed, chunks) = sync_channel(0);
+    let (teller, news) = sync_channel(NEWS_AHEAD);
     let keeper = Keeper {
         settings,
         data,
         run,
         lake,
-        loader: warehouse.is_some().then_some(committed),
+        loader: warehouse.is_some().then_some(teller),
         written: Duration::ZERO,
         report: IngestReport::default(),
     };
     let (kept, loaded) = std::thread::scope(|scope| {
         let keeper = scope.spawn(|| keeper.keep(progress));
-        let loaded = match warehouse {
-            Some(warehouse) => load_chunks(warehouse, chunks),
-            None => Ok(Loaded::default()),
-        };
+        let loaded = warehouse
+            .map(|warehouse| Loader::new(warehouse).listen(news))
+            .transpose();
         (keeper.join(), loaded)
     });
-    // A failed load also ends the keeper; what it has written the next run loads.
+    // A failed load also ends the keeper, whose error would only say so.
     let loaded = loaded?;
-    let mut report = kept.map_err(|_| anyhow::anyhow!("the lake's writer ended early; please report this"))??;
-    report.rows = loaded.rows;
-    report.load_seconds = loaded.time.as_secs_f64();
+    let mut report =
+        kept.map_err(|_| anyhow::anyhow!("the lake's writer ended early; please report this"))??;
+    if let Some(loaded) = loaded {
+        report.rows = loaded.rows;
+        report.load_seconds = loaded.time.as_secs_f64();
+    }
     Ok(report)
-}
-
-/// Rows that the lake has, and the mark of their snapshot.
-struct Committed {
-    batches: Vec<RecordBatch>,
-    mark: LakeMark,
 }
 
 /// Brings chunks from the source into the lake.
@@ -214,8 +175,8 @@ struct Keeper<'a> {
     data: &'a DataDir,
     run: &'a Run,
     lake: &'a mut Lake,
-    /// Who loads what the lake has.
-    loader: Option<SyncSender<Committed>>,
+    /// Where rows are loaded at once.
+    loader: Option<SyncSender<News>>,
     /// Time the lake took.
     written: Duration,
     report: IngestReport,
@@ -274,30 +235,34 @@ impl Keeper<'_> {
             self.run.started_at.as_microsecond(),
             &self.run.id,
         )?;
-        let written = (!chunk.batches.is_empty())
-            .then(|| self.write(&chunk.batches))
-            .transpose()?;
+        let snapshot = if chunk.batches.is_empty() {
+            None
+        } else {
+            self.tell(|| News::Rows(chunk.batches.clone()))?;
+            Some(self.write(chunk.batches)?)
+        };
         positions.apply(chunk.positions);
         positions.stamp = stamp(self.lake);
         positions.save(&self.data.positions())?;
-        if let (Some(mark), Some(loader)) = (written, &self.loader) {
-            let batches = chunk.batches;
-            // Refused only after a failed load, which has its own error.
-            loader
-                .send(Committed { batches, mark })
-                .context("nobody loads what the lake has")?;
-        }
-        Ok(())
+        snapshot.map_or(Ok(()), |mark| self.tell(|| News::Snapshot(mark)))
     }
 
-    fn write(&mut self, batches: &[RecordBatch]) -> anyhow::Result<LakeMark> {
+    fn tell(&self, news: impl FnOnce() -> News) -> anyhow::Result<()> {
+        match &self.loader {
+            // Refused only after a failed load, which has its own error.
+            Some(loader) => loader.send(news()).context("the load has ended"),
+            None => Ok(()),
+        }
+    }
+
+    fn write(&mut self, batches: Vec<RecordBatch>) -> anyhow::Result<LakeMark> {
         let commit = Commit {
             commit_id: uuid::Uuid::now_v7().to_string(),
             summary: BTreeMap::from([("cclake.run-id".to_owned(), self.run.id.clone())]),
             properties: BTreeMap::new(),
         };
         let began = Instant::now();
-        let head = self.lake.append(batches.to_vec(), &commit)?;
+        let head = self.lake.append(batches, &commit)?;
         self.written += began.elapsed();
         self.report.lake_commits += 1;
         Ok(LakeMark {
@@ -307,91 +272,6 @@ impl Keeper<'_> {
                 .sequence_number,
         })
     }
-}
-
-/// What a pass loaded.
-#[derive(Debug, Default)]
-struct Loaded {
-    rows: RowCounts,
-    time: Duration,
-}
-
-fn load_chunks(warehouse: &Warehouse, chunks: Receiver<Committed>) -> anyhow::Result<Loaded> {
-    let mut loaded = Loaded::default();
-    for (number, chunk) in (1_u64..).zip(chunks) {
-        let began = Instant::now();
-        let mut load = warehouse.begin_load()?;
-        load.push(&chunk.batches)?;
-        add(&mut loaded.rows, load.commit(&chunk.mark)?);
-        if number.is_multiple_of(LOADS_PER_CHECKPOINT) {
-            warehouse.checkpoint()?;
-        }
-        loaded.time += began.elapsed();
-    }
-    Ok(loaded)
-}
-
-/// Loads what the lake has and the warehouse does not.
-///
-/// # Errors
-/// Among others, when the warehouse was filled from another lake.
-pub(crate) fn load_backlog(
-    lake: &Lake,
-    warehouse: &Warehouse,
-    progress: &Progress,
-) -> anyhow::Result<RowCounts> {
-    let table_uuid = lake.table_uuid();
-    let loaded = warehouse.loaded_mark()?;
-    if loaded.as_ref().is_some_and(|mark| mark.table_uuid != table_uuid) {
-        // Never wiped unasked: it may hold what that lake no longer has.
-        bail!(
-            "the warehouse was filled from another lake than the one here (its catalog lost, or another data directory): \
-             give each lake its own duckdb_path, or move the warehouse file away to fill a new one from this lake"
-        );
-    }
-    warehouse.prepare_raw(lake.schema())?;
-    let since = loaded
-        .filter(|mark| mark.table_uuid == table_uuid)
-        .map_or(0, |mark| mark.sequence);
-    let mut counts = RowCounts::default();
-    let mut loads: u64 = 0;
-    let files = lake.files_since(since)?;
-    progress.begin("load", files.iter().map(|file| file.records).sum());
-    for snapshot in files.chunk_by(|a, b| a.sequence_number == b.sequence_number) {
-        let sequence = snapshot[0].sequence_number;
-        let mut load = warehouse.begin_load()?;
-        let mut batches: Vec<RecordBatch> = Vec::new();
-        let mut bytes = 0;
-        lake.read(snapshot, None, &mut |batch: RecordBatch| {
-            bytes += batch.get_array_memory_size();
-            progress.advance(batch.num_rows() as u64);
-            batches.push(batch);
-            if bytes >= BACKLOG_BYTES {
-                load.push(&batches)?;
-                batches.clear();
-                bytes = 0;
-            }
-            anyhow::Ok(())
-        })?;
-        load.push(&batches)?;
-        let mark = LakeMark {
-            table_uuid: table_uuid.clone(),
-            sequence,
-        };
-        add(&mut counts, load.commit(&mark)?);
-        loads += 1;
-        if u64::is_multiple_of(loads, LOADS_PER_CHECKPOINT) {
-            warehouse.checkpoint()?;
-        }
-    }
-    progress.end();
-    Ok(counts)
-}
-
-fn add(counts: &mut RowCounts, stats: LoadStats) {
-    counts.inserted += stats.inserted;
-    counts.updated += stats.updated;
-    counts.copies += stats.unchanged;
 }
 
 /// What positions must be stamped with to be trusted: they belong to this very state of the lake.

@@ -2,6 +2,8 @@
 
 mod build;
 mod ingest;
+mod load;
 
 pub(crate) use build::{BuildScope, Built, build, plan};
-pub(crate) use ingest::{IngestReport, Run, ingest, load_backlog, open_lake, open_warehouse};
+pub(crate) use ingest::{IngestReport, Run, ingest, open_lake};
+pub(crate) use load::{load_backlog, open_warehouse};

@@ -1,0 +1,183 @@
+//! Rows that are, or are about to be, in the lake → `raw`: several snapshots per load.
+
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
+
+use anyhow::bail;
+use arrow_array::RecordBatch;
+use cclake_lake::Lake;
+use cclake_warehouse::{Access, LakeMark, Load, LoadStats, Warehouse};
+use serde::Serialize;
+
+use crate::data_dir::temp_dir;
+use crate::progress::Progress;
+use crate::settings::Settings;
+
+/// Snapshots per load. Each load is then written to disk, so that the warehouse reuses the space of what it leaves behind;
+/// the last one when it is published.
+const SNAPSHOTS_PER_LOAD: usize = 8;
+
+/// Bytes of lake rows held at a time when a backlog is loaded.
+const BACKLOG_BYTES: usize = 96 << 20;
+
+/// Rows of `raw.conversations`.
+#[derive(Debug, Default, Clone, Copy, Serialize)]
+pub(crate) struct RowCounts {
+    pub inserted: u64,
+    pub updated: u64,
+    pub copies: u64,
+}
+
+impl From<LoadStats> for RowCounts {
+    fn from(stats: LoadStats) -> Self {
+        Self {
+            inserted: stats.inserted,
+            updated: stats.updated,
+            copies: stats.unchanged,
+        }
+    }
+}
+
+/// Opens the warehouse.
+pub(crate) fn open_warehouse(settings: &Settings, access: Access) -> anyhow::Result<Warehouse> {
+    Ok(Warehouse::open(
+        &cclake_warehouse::Settings {
+            path: settings.duckdb_path.clone(),
+            temp_dir: temp_dir(settings),
+            memory_mb: settings.memory_mb,
+            threads: settings.threads,
+            time_zone: settings.time_zone.clone(),
+        },
+        access,
+    )?)
+}
+
+/// What the loader hears, in turn.
+pub(super) enum News {
+    /// Rows on their way into the lake.
+    Rows(Vec<RecordBatch>),
+    /// All rows so far are in the lake.
+    Snapshot(LakeMark),
+}
+
+/// Loads rows as they come, and commits them once the lake has them: a warehouse ahead of its lake could not be brought
+/// into line again. What is not committed when the news end leaves no trace; the next run loads it from the lake.
+pub(super) struct Loader<'w> {
+    warehouse: &'w Warehouse,
+    under_way: Option<Load<'w>>,
+    /// The snapshot that has all rows under way.
+    in_lake: Option<LakeMark>,
+    snapshots: usize,
+    /// What became of the rows.
+    pub(super) rows: RowCounts,
+    /// Time spent on them.
+    pub(super) time: Duration,
+}
+
+impl<'w> Loader<'w> {
+    pub(super) fn new(warehouse: &'w Warehouse) -> Self {
+        Self {
+            warehouse,
+            under_way: None,
+            in_lake: None,
+            snapshots: 0,
+            rows: RowCounts::default(),
+            time: Duration::ZERO,
+        }
+    }
+
+    /// Takes news as they come, to their end.
+    pub(super) fn listen(mut self, news: Receiver<News>) -> anyhow::Result<Self> {
+        for news in news {
+            let began = Instant::now();
+            self.hear(news)?;
+            self.time += began.elapsed();
+        }
+        let began = Instant::now();
+        self.commit()?;
+        self.time += began.elapsed();
+        Ok(self)
+    }
+
+    fn hear(&mut self, news: News) -> anyhow::Result<()> {
+        match news {
+            News::Rows(batches) => {
+                self.in_lake = None;
+                let load = match &mut self.under_way {
+                    Some(load) => load,
+                    none => none.insert(self.warehouse.begin_load()?),
+                };
+                load.push(&batches)?;
+            }
+            News::Snapshot(mark) => {
+                self.in_lake = Some(mark);
+                self.snapshots += 1;
+                if self.snapshots.is_multiple_of(SNAPSHOTS_PER_LOAD) {
+                    self.commit()?;
+                    self.warehouse.checkpoint()?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self) -> anyhow::Result<()> {
+        if let (Some(load), Some(mark)) = (self.under_way.take(), self.in_lake.take()) {
+            add(&mut self.rows, load.commit(&mark)?);
+        }
+        Ok(())
+    }
+}
+
+/// Loads what the lake has and the warehouse does not.
+///
+/// # Errors
+/// Among others, when the warehouse was filled from another lake.
+pub(crate) fn load_backlog(
+    lake: &Lake,
+    warehouse: &Warehouse,
+    progress: &Progress,
+) -> anyhow::Result<RowCounts> {
+    let table_uuid = lake.table_uuid();
+    let mark = warehouse.loaded_mark()?;
+    if mark.as_ref().is_some_and(|mark| mark.table_uuid != table_uuid) {
+        // Never wiped unasked: it may hold what that lake no longer has.
+        bail!(
+            "the warehouse was filled from another lake than the one here (its catalog lost, or another data directory): \
+             give each lake its own duckdb_path, or move the warehouse file away to fill a new one from this lake"
+        );
+    }
+    warehouse.prepare_raw(lake.schema())?;
+    let since = mark.map_or(0, |mark| mark.sequence);
+    let mut loader = Loader::new(warehouse);
+    let files = lake.files_since(since)?;
+    progress.begin("load", files.iter().map(|file| file.records).sum());
+    for snapshot in files.chunk_by(|a, b| a.sequence_number == b.sequence_number) {
+        let mut batches: Vec<RecordBatch> = Vec::new();
+        let mut bytes = 0;
+        lake.read(snapshot, None, &mut |batch: RecordBatch| {
+            bytes += batch.get_array_memory_size();
+            progress.advance(batch.num_rows() as u64);
+            batches.push(batch);
+            if bytes >= BACKLOG_BYTES {
+                bytes = 0;
+                loader.hear(News::Rows(std::mem::take(&mut batches)))?;
+            }
+            anyhow::Ok(())
+        })?;
+        loader.hear(News::Rows(batches))?;
+        loader.hear(News::Snapshot(LakeMark {
+            table_uuid: table_uuid.clone(),
+            sequence: snapshot[0].sequence_number,
+        }))?;
+    }
+    loader.commit()?;
+    progress.end();
+    Ok(loader.rows)
+}
+
+fn add(counts: &mut RowCounts, stats: LoadStats) {
+    counts.inserted += stats.inserted;
+    counts.updated += stats.updated;
+    counts.copies += stats.unchanged;
+}
