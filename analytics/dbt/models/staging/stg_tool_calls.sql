@@ -47,37 +47,50 @@ uses as (
 
 ),
 
+-- Read before they are joined to their uses: an engine would otherwise hold the texts of all entries to find these.
 results as (
 
-    select * from ranked where type = 'tool_result' and telling = 1
+    select
+        ranked.tool_use_id,
+        entry.timestamp,
+        entry.is_error,
+        entry.content,
+        entry.patch_lines_added,
+        entry.patch_lines_removed,
+        entry.result_type,
+        entry.result_content_lines,
+        entry.result_agent_id
+    from ranked
+    inner join {{ ref('stg_conversations') }} as entry on entry._id = ranked._id
+    where ranked.type = 'tool_result'
+        and ranked.telling = 1
 
 )
 
 select
     uses.tool_use_id,
     uses.line_id,
-    use_entry.session_id,
-    coalesce(use_entry.message_id, use_entry.uuid, uses.line_id) as response_id,
-    coalesce(use_entry.tool_name, 'unknown') as tool_name,
-    use_entry.tool_input,
-    use_entry.seen_in,
-    use_entry.is_sidechain,
-    use_entry.agent_id,
-    use_entry.timestamp,
-    result_entry.timestamp as result_timestamp,
-    result_entry._id is not null as has_result,
-    result_entry.is_error,
-    result_entry.content as result_text,
-    result_entry.patch_lines_added,
-    result_entry.patch_lines_removed,
-    result_entry.result_type,
-    result_entry.result_content_lines,
-    result_entry.result_agent_id as spawned_agent_id,
-    use_entry.source_file,
-    use_entry.source_offset,
+    entry.session_id,
+    coalesce(entry.message_id, entry.uuid, uses.line_id) as response_id,
+    coalesce(entry.tool_name, 'unknown') as tool_name,
+    entry.tool_input,
+    entry.seen_in,
+    entry.is_sidechain,
+    entry.agent_id,
+    entry.timestamp,
+    results.timestamp as result_timestamp,
+    results.tool_use_id is not null as has_result,
+    results.is_error,
+    results.content as result_text,
+    results.patch_lines_added,
+    results.patch_lines_removed,
+    results.result_type,
+    results.result_content_lines,
+    results.result_agent_id as spawned_agent_id,
+    entry.source_file,
+    entry.source_offset,
     touched.version as _version
 from uses
-inner join {{ ref('stg_conversations') }} as use_entry on use_entry._id = uses._id
-inner join touched on touched.session_id = use_entry.session_id
+inner join {{ ref('stg_conversations') }} as entry on entry._id = uses._id
+inner join touched on touched.session_id = entry.session_id
 left join results on results.tool_use_id = uses.tool_use_id
-left join {{ ref('stg_conversations') }} as result_entry on result_entry._id = results._id
