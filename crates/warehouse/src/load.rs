@@ -112,7 +112,7 @@ impl Warehouse {
 
     /// Begins to take one lake snapshot into `raw`: one transaction, however many batches it has.
     pub fn begin_load(&self) -> Result<Load<'_>> {
-        self.enter(Phase::Load)?;
+        self.enter(Phase::Load { largest_value: 0 })?;
         self.connection
             .execute_batch("begin transaction")
             .during(ErrorKind::Load, "cannot begin a load")?;
@@ -121,6 +121,7 @@ impl Warehouse {
             warehouse: self,
             sequence: 0,
             stats: LoadStats::default(),
+            largest_value: 0,
             open: true,
         };
         load.sequence = self
@@ -314,6 +315,8 @@ pub struct Load<'w> {
     warehouse: &'w Warehouse,
     sequence: i64,
     stats: LoadStats,
+    /// Bytes of the largest value so far: memory is set for it.
+    largest_value: usize,
     open: bool,
 }
 
@@ -326,6 +329,11 @@ impl Load<'_> {
     /// # Errors
     /// `Load` when a batch lacks a column or DuckDB refuses the rows.
     pub fn push(&mut self, batches: &[RecordBatch]) -> Result<()> {
+        let largest_value = largest_json(batches)?;
+        if largest_value > self.largest_value {
+            self.largest_value = largest_value;
+            self.warehouse.enter(Phase::Load { largest_value })?;
+        }
         self.stats += self.warehouse.take(batches, self.sequence)?;
         Ok(())
     }
@@ -350,6 +358,22 @@ impl Drop for Load<'_> {
             let _ = self.warehouse.connection.execute_batch("rollback");
         }
     }
+}
+
+/// Bytes of the largest JSON text.
+fn largest_json(batches: &[RecordBatch]) -> Result<usize> {
+    let mut largest = 0;
+    for batch in batches {
+        let columns = JSON_COLUMNS
+            .iter()
+            .filter(|name| batch.column_by_name(name).is_some());
+        for name in columns {
+            let offsets = text_column(batch, name)?.value_offsets();
+            let lengths = offsets.windows(2).map(|ends| ends[1].abs_diff(ends[0]) as usize);
+            largest = largest.max(lengths.max().unwrap_or(0));
+        }
+    }
+    Ok(largest)
 }
 
 fn table_columns(schema: &Schema) -> Result<Vec<String>> {

@@ -13,6 +13,12 @@ pub const DATABASE: &str = "analytics";
 /// fewer than 8,192 take longer to write.
 const ROW_GROUP_SIZE: usize = 8192;
 
+/// Freed memory that DuckDB may keep for itself, beyond its limit. Its default of half a gigabyte saves no time here.
+const FREED_BYTES: &str = "8MiB";
+
+/// How often a value is in memory while it is appended, written and compressed.
+const COPIES_OF_A_VALUE: u64 = 4;
+
 /// How `raw` is stored, its JSON aside: most of its columns repeat a few values.
 const LOAD_COMPRESSION: &str = "dictionary";
 
@@ -23,8 +29,9 @@ const BUILD_COMPRESSION: &str = "uncompressed";
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Phase {
     /// Appending. DuckDB hands each flush to another thread while the appending one spins on a lock: alone it is faster,
-    /// and leaves the other cores to the lake.
-    Load,
+    /// and leaves the other cores to the lake. The batches beside it need memory too, so it gets half, and more only for
+    /// values that are large: each is in memory whole, several times over.
+    Load { largest_value: usize },
     /// Models, tests and publishing, parallel inside each query.
     Build,
 }
@@ -57,7 +64,9 @@ pub enum Access {
 pub struct Warehouse {
     pub(crate) connection: Connection,
     /// DuckDB's worker threads while it builds.
-    pub(crate) threads: usize,
+    threads: usize,
+    /// DuckDB's memory while it builds.
+    memory_mb: u64,
 }
 
 impl Warehouse {
@@ -75,6 +84,8 @@ impl Warehouse {
             .and_then(|config| config.threads(i64::try_from(settings.threads).unwrap_or(1)))
             .and_then(|config| config.max_memory(&format!("{}MiB", settings.memory_mb)))
             .and_then(|config| config.with("preserve_insertion_order", "false"))
+            .and_then(|config| config.with("allocator_flush_threshold", FREED_BYTES))
+            .and_then(|config| config.with("allocator_bulk_deallocation_flush_threshold", FREED_BYTES))
             .and_then(|config| config.with("temp_directory", settings.temp_dir.to_string_lossy()))
             .during(ErrorKind::Open, what())?;
         let connection = Connection::open_in_memory_with_flags(config).during(ErrorKind::Open, what())?;
@@ -84,6 +95,7 @@ impl Warehouse {
         let warehouse = Self {
             connection,
             threads: settings.threads,
+            memory_mb: settings.memory_mb,
         };
         if access == Access::ReadWrite {
             warehouse.create_schemas()?;
@@ -104,6 +116,7 @@ impl Warehouse {
         let reader = Self {
             connection,
             threads: self.threads,
+            memory_mb: self.memory_mb,
         };
         reader.set_search_path()?;
         Ok(reader)
@@ -116,15 +129,25 @@ impl Warehouse {
             .during(ErrorKind::Open, "cannot write the warehouse to disk")
     }
 
+    /// Gives the next build four times the memory of the last, which ran out of it; returns how many MiB that is.
+    pub fn quadruple_memory(&mut self) -> u64 {
+        self.memory_mb = self.memory_mb.saturating_mul(4);
+        self.memory_mb
+    }
+
     /// Sets the instance up for what comes next.
     pub(crate) fn enter(&self, phase: Phase) -> Result<()> {
-        let (threads, compression) = match phase {
-            Phase::Load => (1, LOAD_COMPRESSION),
-            Phase::Build => (self.threads, BUILD_COMPRESSION),
+        let (threads, compression, memory_mb) = match phase {
+            Phase::Load { largest_value } => (
+                1,
+                LOAD_COMPRESSION,
+                self.memory_mb / 2 + COPIES_OF_A_VALUE * (largest_value >> 20) as u64,
+            ),
+            Phase::Build => (self.threads, BUILD_COMPRESSION, self.memory_mb),
         };
         self.connection
             .execute_batch(&format!(
-                "set threads = {threads}; set force_compression = '{compression}'"
+                "set threads = {threads}; set force_compression = '{compression}'; set memory_limit = '{memory_mb}MiB'"
             ))
             .during(ErrorKind::Open, "cannot set DuckDB up")
     }
@@ -176,6 +199,10 @@ impl Warehouse {
 const STORAGE_VERSION: &str = "v1.2.0";
 
 fn attach_sql(settings: &Settings, access: Access) -> String {
+    let phases = match access {
+        Access::ReadWrite => "'threads', 'force_compression', 'memory_limit'",
+        Access::ReadOnly => "",
+    };
     let options = match access {
         // Without a write-ahead log a commit lasts from its checkpoint on, which is one switch of the file's header. The
         // log is no such switch: killed in the middle of a large commit, DuckDB 1.5.6 replays the row groups it finds
@@ -191,7 +218,7 @@ fn attach_sql(settings: &Settings, access: Access) -> String {
          attach {path} as {DATABASE} ({options});
          use {DATABASE};
          set enable_external_access = false;
-         set allowed_configs = ['threads', 'force_compression'];
+         set allowed_configs = [{phases}];
          set lock_configuration = true;",
         zone = quoted(&settings.time_zone),
         path = quoted(&settings.path.to_string_lossy()),

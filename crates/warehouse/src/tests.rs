@@ -105,6 +105,24 @@ fn check(loads: &[(&[Row], LoadStats)], conversations: &[&str], sightings: &[&st
 }
 
 #[test]
+fn a_value_larger_than_the_memory_is_loaded() {
+    let folder = tempfile::tempdir().unwrap();
+    let small = Settings {
+        memory_mb: 64,
+        ..settings(&folder)
+    };
+    let warehouse = Warehouse::open(&small, Access::ReadWrite).unwrap();
+    warehouse.prepare_raw(&schema()).unwrap();
+    let message = "x".repeat(80_000_000).leak();
+    let mut load = warehouse.begin_load().unwrap();
+    load.push(&[batch(&[("a", "f", 0, None, message)])]).unwrap();
+    assert_eq!(load.commit(&mark(1)).unwrap(), stats(1, 0, 0));
+    warehouse.checkpoint().unwrap();
+    let length = "select cast(length(message) as varchar) from raw.conversations";
+    assert_eq!(dump(&warehouse, length), ["80000000"]);
+}
+
+#[test]
 fn a_record_is_one_row_and_keeps_its_first_place() {
     check(
         &[

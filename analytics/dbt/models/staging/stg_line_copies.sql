@@ -26,11 +26,16 @@ lines as (
 
 ),
 
+-- Counted apart from the lines, so that these need not be held to be read twice.
 repeated as (
 
-    select uuid
-    from lines
-    group by uuid
+    select entries.uuid
+    from {{ ref('stg_conversations') }} as entries
+    inner join touched on touched.session_id = entries.session_id
+    where entries.uuid is not null
+        and entries.block_index = 0
+        and not entries.is_deleted
+    group by entries.uuid
     having count(*) > 1
 
 ),

@@ -22,7 +22,7 @@ pub(crate) fn run(settings: &Settings, args: &RunArgs, printer: &Printer) -> any
     let progress = Progress::new(printer);
     let data = DataDir::own(settings, Ownership::Exclusive)?;
     let mut lake = open_lake(settings)?;
-    let warehouse = open_warehouse(settings, Access::ReadWrite)?;
+    let mut warehouse = open_warehouse(settings, Access::ReadWrite)?;
     load_backlog(&lake, &warehouse, &progress)?;
     let ingested = ingest(settings, &data, &run, &mut lake, Some(&warehouse), &progress)?;
     summary::warn(&ingested.warnings, printer);
@@ -33,7 +33,7 @@ pub(crate) fn run(settings: &Settings, args: &RunArgs, printer: &Printer) -> any
         skip_if_current: true,
         ..BuildScope::default()
     };
-    let (warehouse, built) = build(settings, &run, warehouse, &scope, printer)?;
+    let built = build(settings, &run, &mut warehouse, &scope, printer)?;
     let summary = Summary {
         stages: summary::stages(&ingested, built.times),
         facts: facts(&warehouse, printer),

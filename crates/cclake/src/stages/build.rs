@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use cclake_plan::{BuildPlan, Inputs, Project, Selection, Step, Verdict, What};
-use cclake_warehouse::{Access, BuildReport, DATABASE, ErrorKind, Published, Warehouse};
+use cclake_warehouse::{BuildReport, DATABASE, ErrorKind, Published, Warehouse};
 use serde_json::Value as Json;
 
-use super::{Run, open_warehouse};
+use super::Run;
 use crate::printer::Printer;
 use crate::progress::Progress;
 use crate::project;
@@ -44,36 +44,26 @@ pub(crate) struct Built {
 const MORE_MEMORY: u32 = 3;
 
 /// Plans and builds. A build that runs out of memory is done again with more of it: a few tool results of many megabytes
-/// side by side need more than the default, and the limit of an open database cannot be raised.
+/// side by side need more than the default.
 pub(crate) fn build(
     settings: &Settings,
     run: &Run,
-    mut warehouse: Warehouse,
+    warehouse: &mut Warehouse,
     scope: &BuildScope,
     printer: &Printer,
-) -> anyhow::Result<(Warehouse, Built)> {
-    let mut settings = settings.clone();
+) -> anyhow::Result<Built> {
+    let mut memory_mb = settings.memory_mb;
     for _ in 0..MORE_MEMORY {
-        match try_build(&settings, run, &warehouse, scope, &Progress::new(printer)) {
+        match try_build(settings, run, warehouse, scope, &Progress::new(printer)) {
             Err(error) if is_out_of_memory(&error) => {
-                settings.memory_mb *= 4;
-                printer.detail(&format!(
-                    "out of memory: building again with {} MiB",
-                    settings.memory_mb
-                ));
-                drop(warehouse);
-                warehouse = open_warehouse(&settings, Access::ReadWrite)?;
+                memory_mb = warehouse.quadruple_memory();
+                printer.detail(&format!("out of memory: building again with {memory_mb} MiB"));
             }
-            built => return built.map(|built| (warehouse, built)),
+            built => return built,
         }
     }
-    let built = try_build(&settings, run, &warehouse, scope, &Progress::new(printer)).with_context(|| {
-        format!(
-            "{} MiB of memory were not enough; set memory_mb higher",
-            settings.memory_mb
-        )
-    })?;
-    Ok((warehouse, built))
+    try_build(settings, run, warehouse, scope, &Progress::new(printer))
+        .with_context(|| format!("{memory_mb} MiB of memory were not enough; set memory_mb higher"))
 }
 
 fn is_out_of_memory(error: &anyhow::Error) -> bool {
