@@ -14,7 +14,7 @@ pub const DATABASE: &str = "analytics";
 const ROW_GROUP_SIZE: usize = 8192;
 
 /// Freed memory that DuckDB may keep for itself, beyond its limit. Its default of half a gigabyte saves no time here.
-const FREED_BYTES: &str = "8MiB";
+const FREED_BYTES: &str = "64MiB";
 
 /// How often a value is in memory while it is appended, written and compressed.
 const COPIES_OF_A_VALUE: u64 = 4;
