@@ -1,3 +1,9 @@
+use std::fs::File;
+
+use parquet::basic::Compression;
+use parquet::file::metadata::RowGroupMetaData;
+use parquet::file::reader::{FileReader as _, SerializedFileReader};
+
 use super::*;
 use crate::ErrorKind;
 
@@ -164,4 +170,30 @@ fn large_values_come_in_small_batches() {
         read.iter().flat_map(offsets).collect::<Vec<_>>(),
         (0..64).collect::<Vec<_>>()
     );
+}
+
+#[test]
+fn every_column_is_zstd() {
+    let place = Place::new();
+    let mut lake = place.open();
+    append(&mut lake, "c1", &[rows("a", &[Some(0), Some(DAY), None])]).unwrap();
+    let files = lake.files_since(0).unwrap();
+    assert_eq!(files.len(), 3);
+    for file in files {
+        let reader = SerializedFileReader::new(File::open(&file.path).unwrap()).unwrap();
+        for column in reader
+            .metadata()
+            .row_groups()
+            .iter()
+            .flat_map(RowGroupMetaData::columns)
+        {
+            assert!(
+                matches!(column.compression(), Compression::ZSTD(_)),
+                "{} in {} is {:?}",
+                column.column_path(),
+                file.path.display(),
+                column.compression()
+            );
+        }
+    }
 }

@@ -3,6 +3,7 @@
 mod append;
 mod commit;
 mod damage;
+mod deletes;
 mod partitions;
 mod schema;
 
