@@ -48,10 +48,19 @@ impl Printer {
 
     /// The result a command was asked for. A reader that closes the pipe early ends the program quietly.
     pub(crate) fn result(&self, text: &str) {
+        self.bytes(text.as_bytes());
+    }
+
+    fn bytes(&self, bytes: &[u8]) {
         let mut out = std::io::stdout().lock();
-        if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
+        if out.write_all(bytes).and_then(|()| out.flush()).is_err() {
             std::process::exit(0);
         }
+    }
+
+    /// The result piece by piece, for what is too large to be held.
+    pub(crate) fn results(&self) -> Results<'_> {
+        Results { printer: self }
     }
 
     /// The result as a JSON document.
@@ -91,6 +100,22 @@ impl Printer {
     fn to_stderr(&self, text: &str) {
         // Nobody left to tell when standard error is closed.
         let _ = writeln!(std::io::stderr().lock(), "{text}");
+    }
+}
+
+/// Where a result is written to piece by piece.
+pub(crate) struct Results<'p> {
+    printer: &'p Printer,
+}
+
+impl std::io::Write for Results<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.printer.bytes(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }
 

@@ -9,12 +9,13 @@ mod load;
 mod open;
 mod query;
 mod rows;
+mod statement;
 
 pub use build::{BuildReport, ModelResult, Published, TestResult};
 pub use error::{Error, ErrorKind, Result};
 pub use load::{LakeMark, Load, LoadStats};
 pub use open::{Access, DATABASE, Settings, Warehouse};
-pub use query::QueryResult;
+pub use query::TextOf;
 
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use arrow_array::cast::AsArray as _;
 use arrow_array::{Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow_schema::{DataType, Field, Schema, TimeUnit};
 
@@ -234,11 +235,36 @@ fn sql_reaches_nothing_but_the_tables() {
     }
     assert!(!outside.exists());
     assert_eq!(
-        reader
-            .query("select count(*) from conversations")
-            .unwrap()
-            .batches
-            .len(),
+        reader.query("select count(*) from conversations").unwrap().len(),
         1
     );
+}
+
+#[test]
+fn rows_come_as_they_are_found_and_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let warehouse = Warehouse::open(&settings(&folder), Access::ReadWrite).unwrap();
+    let mut taken = 0;
+    // Endless but for the error, which ends it.
+    let ended = warehouse.query_each("select * from range(1000000000000)", &mut |batch| {
+        taken += batch.num_rows();
+        if taken > 5000 { Err(None) } else { Ok(()) }
+    });
+    assert!(ended.is_err_and(|error: Option<crate::Error>| error.is_none()));
+    let late = warehouse
+        .query("select case when range = 900000 then error('late') else range end from range(1000000)");
+    assert!(late.unwrap_err().to_string().contains("late"));
+
+    // The wrapping of written-out columns keeps the order.
+    let mut expected = 300_000_i128;
+    let sql = "select range::hugeint as n from range(300000) order by range desc";
+    let checked = warehouse.query_each(sql, &mut |batch| {
+        for n in batch.column(0).as_string::<i32>() {
+            expected -= 1;
+            assert_eq!(n.unwrap(), expected.to_string());
+        }
+        Ok::<_, crate::Error>(())
+    });
+    checked.unwrap();
+    assert_eq!(expected, 0);
 }

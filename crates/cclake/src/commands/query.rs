@@ -4,11 +4,10 @@ use std::io::Read as _;
 
 use anyhow::{Context as _, bail};
 use arrow_array::RecordBatch;
-use arrow_cast::display::{ArrayFormatter, FormatOptions};
-use cclake_warehouse::{Access, QueryResult};
-use comfy_table::{CellAlignment, Table, presets};
+use cclake_warehouse::{Access, Warehouse};
 
 use crate::ExitStatus;
+use crate::cells;
 use crate::cli::{Format, QueryArgs};
 use crate::data_dir::{DataDir, Ownership, has_warehouse};
 use crate::printer::Printer;
@@ -24,26 +23,19 @@ pub(crate) fn query(settings: &Settings, args: &QueryArgs, printer: &Printer) ->
         );
     }
     let sql = sql_text(&args.sql)?;
-    if sql
-        .trim_matches(|c: char| c.is_whitespace() || c == ';')
-        .is_empty()
-    {
-        bail!("the query is empty: give a SELECT statement");
-    }
     let _data = DataDir::own(settings, Ownership::Shared)?;
     let warehouse = open_warehouse(settings, Access::ReadOnly)?;
-    let result = warehouse.query(&sql)?;
     let format = if printer.is_json() {
         Format::Json
     } else {
         args.format
     };
-    let text = match format {
-        Format::Table => table(&result)?,
-        Format::Json => json(&result)?,
-        Format::Csv => csv(&result)?,
-    };
-    printer.result(&text);
+    match format {
+        // Widths are known only when all rows are.
+        Format::Table => printer.result(&cells::table(&warehouse.query(&sql)?)?),
+        Format::Json => json(&warehouse, &sql, printer)?,
+        Format::Csv => csv(&warehouse, &sql, printer)?,
+    }
     Ok(ExitStatus::Success)
 }
 
@@ -58,85 +50,23 @@ fn sql_text(argument: &str) -> anyhow::Result<String> {
     Ok(sql)
 }
 
-/// Aligned columns, numbers to the right.
-pub(crate) fn table(result: &QueryResult) -> anyhow::Result<String> {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    table.set_header(result.schema.fields().iter().map(|field| field.name()));
-    for batch in &result.batches {
-        for row in cells(batch)? {
-            table.add_row(row);
-        }
-    }
-    for (index, field) in result.schema.fields().iter().enumerate() {
-        if let Some(column) = table.column_mut(index) {
-            column.set_padding((0, 2));
-            if field.data_type().is_numeric() {
-                column.set_cell_alignment(CellAlignment::Right);
-            }
-        }
-    }
-    Ok(table
-        .lines()
-        .map(|line| format!("{}\n", line.trim_end()))
-        .collect())
-}
-
-fn cells(batch: &RecordBatch) -> anyhow::Result<Vec<Vec<String>>> {
-    let options = FormatOptions::default().with_null("");
-    let columns = batch
-        .columns()
-        .iter()
-        .map(|column| ArrayFormatter::try_new(column.as_ref(), &options))
-        .collect::<Result<Vec<_>, _>>()?;
-    (0..batch.num_rows())
-        .map(|row| {
-            columns
-                .iter()
-                .map(|column| Ok(printable(&column.value(row).try_to_string()?)))
-                .collect()
-        })
-        .collect()
-}
-
-fn json(result: &QueryResult) -> anyhow::Result<String> {
-    let mut writer = arrow_json::WriterBuilder::new()
-        .with_explicit_nulls(true)
-        .build::<_, arrow_json::writer::JsonArray>(Vec::new());
-    for batch in &result.batches {
-        writer.write(batch)?;
-    }
+fn json(warehouse: &Warehouse, sql: &str, printer: &Printer) -> anyhow::Result<()> {
+    let mut writer = cells::json_writer(printer.results());
+    warehouse.query_each(sql, &mut |batch: RecordBatch| {
+        writer.write(&cells::printable_times(&batch)?)?;
+        anyhow::Ok(())
+    })?;
     writer.finish()?;
-    let mut text = String::from_utf8(writer.into_inner())?;
-    if text.is_empty() {
-        text.push_str("[]");
-    }
-    text.push('\n');
-    Ok(text)
+    printer.result("\n");
+    Ok(())
 }
 
-fn csv(result: &QueryResult) -> anyhow::Result<String> {
-    let mut text = Vec::new();
-    let mut writer = arrow_csv::WriterBuilder::new().with_header(true).build(&mut text);
-    if result.batches.is_empty() {
-        writer.write(&RecordBatch::new_empty(result.schema.clone()))?;
-    }
-    for batch in &result.batches {
-        writer.write(batch)?;
-    }
-    drop(writer);
-    Ok(String::from_utf8(text)?)
-}
-
-/// A cell on one line, without what a terminal would take for orders.
-fn printable(text: &str) -> String {
-    let mut cell = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_control() {
-            cell.extend(c.escape_default());
-        } else {
-            cell.push(c);
-        }
-    }
-    cell
+fn csv(warehouse: &Warehouse, sql: &str, printer: &Printer) -> anyhow::Result<()> {
+    let mut writer = arrow_csv::WriterBuilder::new()
+        .with_header(true)
+        .build(printer.results());
+    warehouse.query_each(sql, &mut |batch: RecordBatch| {
+        writer.write(&cells::printable_times(&batch)?)?;
+        anyhow::Ok(())
+    })
 }

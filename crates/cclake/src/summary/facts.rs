@@ -126,9 +126,8 @@ fn list<T>(warehouse: &Warehouse, sql: &str, read: impl Fn(&[String]) -> T) -> a
 
 /// The rows as text; what the queries above select reads well that way.
 fn fetch(warehouse: &Warehouse, sql: &str) -> anyhow::Result<Vec<Vec<String>>> {
-    let result = warehouse.query(sql)?;
     let mut rows = Vec::new();
-    for batch in &result.batches {
+    for batch in &warehouse.query(sql)? {
         rows.extend(text_rows(batch)?);
     }
     Ok(rows)

@@ -31,6 +31,99 @@ fn query_prints_tables_json_and_csv() {
     insta::assert_snapshot!(scene.run(&["query", "select 1 as n where false", "--format", "json"]), @"[]");
 }
 
+/// One value, as each format prints it.
+fn check_value(scene: &Scene, sql: &str, table: &str, json: &str, csv: &str) {
+    let sql = format!("select {sql} as v");
+    let print = |format| scene.run(&["query", &sql, "--format", format]);
+    assert_eq!(print("table").lines().nth(1).map(str::trim), Some(table), "{sql}");
+    assert_eq!(print("json"), format!("[{{\"v\":{json}}}]\n"), "{sql}");
+    assert_eq!(print("csv"), format!("v\n{csv}\n"), "{sql}");
+}
+
+#[test]
+fn query_prints_every_value_as_it_is() {
+    let scene = scene();
+    let same = |sql: &str, value: &str| check_value(&scene, sql, value, value, value);
+    let text = |sql: &str, value: &str| check_value(&scene, sql, value, &format!("\"{value}\""), value);
+    let nested = |sql: &str, json: &str| {
+        check_value(
+            &scene,
+            sql,
+            json,
+            json,
+            &format!("\"{}\"", json.replace('"', "\"\"")),
+        );
+    };
+    same(
+        "(-170141183460469231731687303715884105728)::hugeint",
+        "-170141183460469231731687303715884105728",
+    );
+    same(
+        "340282366920938463463374607431768211455::uhugeint",
+        "340282366920938463463374607431768211455",
+    );
+    same("(select sum(n) from (values (1), (2)) as t(n))", "3");
+    same(
+        "'1234567890123456789012345678901234567890'::bignum",
+        "1234567890123456789012345678901234567890",
+    );
+    same("12.50::decimal(38,2)", "12.50");
+    text("'10101'::bit", "10101");
+    text("timetz '12:00:00+02'", "12:00:00+02");
+    text("timestamp 'infinity'", "infinity");
+    text("timestamptz '-infinity'", "-infinity");
+    text("date 'infinity'", "infinity");
+    text("timestamp_ns 'infinity'", "infinity");
+    text("timestamp_s '-infinity'", "-infinity");
+    text("timestamptz '2026-02-03 10:00:00'", "2026-02-03T10:00:00Z");
+    text("timestamp_ns '1677-09-22'", "1677-09-22T00:00:00");
+    nested("['infinity'::timestamp, null]", r#"["infinity",null]"#);
+    nested("{'a': [1, 2], 'b': 'x,y'}", r#"{"a":[1,2],"b":"x,y"}"#);
+    nested("map {'k': 1}", r#"{"k":1}"#);
+    nested(
+        "map {1: 340282366920938463463374607431768211455::uhugeint}",
+        r#"{"1":340282366920938463463374607431768211455}"#,
+    );
+    nested("union_value(a := 1)", r#"{"a":1}"#);
+    check_value(&scene, "null::int[]", "", "null", "\"\"");
+    check_value(&scene, "['nan'::double]", "[NaN]", "\"[NaN]\"", "[NaN]");
+}
+
+#[test]
+fn columns_written_out_keep_their_names_and_order() {
+    let scene = scene();
+    let sql = "select 1::hugeint as \"a b\", [2] as \"a b\", 3 as n -- with a comment\n;";
+    assert_eq!(
+        scene.run(&["query", sql, "--format", "csv"]),
+        "a b,a b,n\n1,[2],3\n"
+    );
+    let ran = scene.try_run(&["query", "select timestamp '290000-01-01'", "--json"]);
+    assert_eq!(ran.status, 2);
+    assert!(ran.stderr.contains("beyond the year 262142"), "{}", ran.stderr);
+}
+
+#[test]
+fn query_takes_what_is_no_select_too() {
+    let scene = scene();
+    for sql in [
+        "show tables",
+        "describe dim_tools",
+        "summarize dim_tools",
+        "explain select 1::hugeint",
+        "pragma version",
+        "(select [1]) union all (select [2])",
+        "from dim_tools",
+        "pivot (select 1 as a, 2 as b) on a using sum(b)",
+    ] {
+        for format in ["table", "json", "csv"] {
+            assert!(
+                !scene.run(&["query", sql, "--format", format]).trim().is_empty(),
+                "{sql}"
+            );
+        }
+    }
+}
+
 #[test]
 fn query_reads_sql_from_standard_input() {
     let scene = scene();
@@ -55,6 +148,43 @@ fn a_pipe_closed_early_is_no_error() {
         .env("CCLAKE_DATA_DIR", scene.data());
     let ran = finish(&mut shell);
     assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("range\n0\n", ""));
+}
+
+/// The most memory that a query of these many kilobytes takes, in kB.
+fn peak_memory(scene: &Scene, rows: u32, format: &str) -> u64 {
+    let sql = format!("select repeat('x', 1000) as v from range({rows})");
+    let mut child = scene
+        .command(&["query", &sql, "--format", format])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut out = child.stdout.take().unwrap();
+    let mut peak = 0;
+    let mut buffer = vec![0; 1 << 16];
+    while std::io::Read::read(&mut out, &mut buffer).unwrap() > 0 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+        let kilobytes = status.lines().find_map(|line| {
+            line.strip_prefix("VmHWM:")?
+                .trim()
+                .strip_suffix(" kB")?
+                .parse()
+                .ok()
+        });
+        peak = peak.max(kilobytes.unwrap_or(0));
+    }
+    assert!(child.wait().unwrap().success());
+    peak
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_large_result_is_printed_in_little_memory() {
+    let scene = scene();
+    for format in ["csv", "json"] {
+        // A result of a gigabyte; DuckDB itself may use 384 MiB.
+        let peak = peak_memory(&scene, 1_000_000, format);
+        assert!((1..400_000).contains(&peak), "{format}: {peak} kB");
+    }
 }
 
 #[test]

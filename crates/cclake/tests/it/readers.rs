@@ -75,7 +75,7 @@ fn open(scene: &Scene) -> Warehouse {
 
 fn state(warehouse: &Warehouse) -> String {
     let result = warehouse.query(STATE).unwrap();
-    format!("{:?}", result.batches[0].column(0))
+    format!("{:?}", result[0].column(0))
 }
 
 fn plan(warehouse: &Warehouse) -> cclake_plan::BuildPlan {

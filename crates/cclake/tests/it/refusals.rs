@@ -111,12 +111,29 @@ fn sql_that_writes_or_is_none() {
         "copy (select 1) to 'out.csv'",
         "select * from read_text('/etc/hostname')",
         "selekt 1",
-        "commit; drop table marts.fct_messages",
+        "drop view marts.dim_day",
     ] {
         let ran = scene.try_run(&["query", sql]);
         assert_eq!(ran.status, 2, "{sql}: {}", ran.stdout);
     }
     assert!(!scene.path("out.csv").exists());
+    assert_eq!(scene.number("select count(*) from fct_messages"), 1);
+}
+
+#[test]
+fn several_statements_and_none() {
+    let scene = Scene::new();
+    scene.write("p/s.jsonl", prompt("s", "u", 1, "hello"));
+    scene.run(&["run"]);
+    for sql in ["select 1; select 2", "commit; drop table marts.fct_messages"] {
+        check_refusal(
+            &scene.try_run(&["query", sql]),
+            &["more than one statement", "one at a time"],
+        );
+    }
+    for sql in ["", " ; -- nothing"] {
+        check_refusal(&scene.try_run(&["query", sql]), &["the query is empty"]);
+    }
     assert_eq!(scene.number("select count(*) from fct_messages"), 1);
 }
 
