@@ -152,6 +152,34 @@ fn files_that_cannot_be_read_do_not_stop_the_others() {
     assert_eq!(scene.number("select count(*) from raw.conversations"), 2);
 }
 
+/// A file that is found, and that not even root may open: as if its rights were taken away under way.
+const NEVER_OPENS: &str = "/sys/bus/platform/drivers_probe";
+
+#[test]
+fn a_file_that_was_found_and_cannot_be_read_is_a_warning_until_it_can() {
+    if !std::path::Path::new(NEVER_OPENS).is_file() || std::fs::File::open(NEVER_OPENS).is_ok() {
+        println!("NOT RUN on a file that never opens: there is no such {NEVER_OPENS}");
+        return;
+    }
+    let scene = Scene::new();
+    scene.write("p/a.jsonl", prompt("s", "u", 1, "hello"));
+    let lost = scene.logs().join("p/b.jsonl");
+    std::os::unix::fs::symlink(NEVER_OPENS, &lost).unwrap();
+    scene.write("p/c.jsonl", prompt("s", "w", 3, "goodbye"));
+    for new in [2, 0] {
+        let report = scene.json(&["run"]);
+        let ingest = &report["ingest"];
+        assert_eq!(ingest["lines"]["new"], new, "{ingest}");
+        let warning = ingest["warnings"][0].as_str().unwrap_or_default();
+        assert!(warning.contains(NEVER_OPENS), "{ingest}");
+    }
+    std::fs::remove_file(&lost).unwrap();
+    scene.write("p/b.jsonl", prompt("s", "v", 2, "lost"));
+    let report = scene.json(&["run"]);
+    assert_eq!(report["ingest"]["lines"]["new"], 1, "{report}");
+    assert_eq!(scene.number("select count(*) from fct_messages"), 3);
+}
+
 #[test]
 fn a_few_huge_lines_among_many_small_ones_are_built() {
     let scene = Scene::new();
