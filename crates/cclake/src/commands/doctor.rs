@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use cclake_extract::dlq;
+use cclake_lake::Lake;
 use cclake_warehouse::Access;
 use serde::Serialize;
 
@@ -127,11 +128,29 @@ fn lake(settings: &Settings) -> Check {
     }
     match open_lake(settings) {
         Err(error) => Check::new("lake", Health::Broken, format!("{error:#}")),
-        Ok(lake) => {
-            let place = lake.metadata_location().unwrap_or_default().to_owned();
-            Check::new("lake", Health::Ok, format!("Iceberg table at {place}"))
-        }
+        Ok(lake) => match missing_files(&lake) {
+            Err(error) => Check::new("lake", Health::Broken, format!("{error:#}")),
+            Ok(Some(message)) => Check::new("lake", Health::Broken, message),
+            Ok(None) => {
+                let place = lake.metadata_location().unwrap_or_default();
+                Check::new("lake", Health::Ok, format!("Iceberg table at {place}"))
+            }
+        },
     }
+}
+
+/// A sentence when the table lists data files that are not on the disk.
+fn missing_files(lake: &Lake) -> anyhow::Result<Option<String>> {
+    let files = lake.files_since(0)?;
+    let missing: Vec<_> = files.iter().filter(|file| !file.path.is_file()).collect();
+    Ok(missing.first().map(|first| {
+        format!(
+            "{} of {} data files are missing, the first is {}: restore them from a backup",
+            missing.len(),
+            files.len(),
+            first.path.display()
+        )
+    }))
 }
 
 fn warehouse(settings: &Settings) -> Check {

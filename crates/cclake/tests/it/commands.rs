@@ -211,6 +211,25 @@ fn config_names_every_origin() {
 }
 
 #[test]
+fn doctor_finds_data_files_that_are_missing() {
+    let scene = scene();
+    let data = scene.data().join("iceberg/analytics/conversations/data");
+    let mut folders: Vec<_> = std::fs::read_dir(&data)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    std::fs::remove_dir_all(folders.remove(0)).unwrap();
+    let ran = scene.try_run(&["doctor"]);
+    assert_eq!(ran.status, 2);
+    assert!(
+        ran.stdout
+            .contains("BROKEN   lake         1 of 1 data files are missing, the first is /"),
+        "{}",
+        ran.stdout
+    );
+}
+
+#[test]
 fn doctor_tells_what_is_wrong_and_what_to_do() {
     let scene = scene();
     let text = scene.run(&["doctor"]);
