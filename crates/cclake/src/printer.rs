@@ -63,6 +63,11 @@ impl Printer {
         Results { printer: self }
     }
 
+    /// Columns of the terminal that results go to; none when it is no terminal.
+    pub(crate) fn width(&self) -> Option<usize> {
+        terminal_size::terminal_size_of(std::io::stdout()).map(|(width, _)| width.0.into())
+    }
+
     /// The result as a JSON document.
     pub(crate) fn json<T: Serialize>(&self, value: &T) -> anyhow::Result<()> {
         let mut text = serde_json::to_string_pretty(value)?;

@@ -1,7 +1,7 @@
 //! `cclake dlq`: input that could not become rows.
 
 use anyhow::Context as _;
-use cclake_extract::dlq;
+use cclake_extract::dlq::{self, Entry};
 
 use crate::ExitStatus;
 use crate::cli::DlqCommand;
@@ -29,17 +29,41 @@ fn list(settings: &Settings, printer: &Printer) -> anyhow::Result<()> {
     if letters.is_empty() {
         printer.note("the dead letter queue is empty");
     }
-    let lines: String = letters
-        .iter()
-        .map(|letter| {
-            format!(
-                "{}  {}  {}:{}  {}\n",
-                letter.id, letter.at, letter.file, letter.offset, letter.reason
-            )
-        })
-        .collect();
-    printer.result(&lines);
+    let width = printer.width();
+    let text: String = letters.iter().map(|letter| entry(letter, width)).collect();
+    printer.result(&text);
     Ok(())
+}
+
+/// A letter on one line, or, on a terminal that is too narrow for it, on three with the place shortened.
+fn entry(letter: &Entry, width: Option<usize>) -> String {
+    let place = format!("{}:{}", letter.file, letter.offset);
+    let line = format!("{}  {}  {place}  {}\n", letter.id, letter.at, letter.reason);
+    match width {
+        Some(width) if line.trim_end().chars().count() > width => format!(
+            "{}  {}\n  {}\n  {}\n",
+            letter.id,
+            letter.at,
+            shortened(&place, width.saturating_sub(2)),
+            letter.reason
+        ),
+        _ => line,
+    }
+}
+
+/// The text without its middle, so that `width` characters are left; of a path the end tells more.
+fn shortened(text: &str, width: usize) -> String {
+    let length = text.chars().count();
+    if length <= width {
+        return text.to_owned();
+    }
+    let kept = width.saturating_sub(1);
+    let (head, tail) = (kept / 3, kept - kept / 3);
+    let start = text.chars().take(head);
+    start
+        .chain(['…'])
+        .chain(text.chars().skip(length - tail))
+        .collect()
 }
 
 fn show(settings: &Settings, id: &str, printer: &Printer) -> anyhow::Result<()> {
@@ -60,4 +84,36 @@ fn show(settings: &Settings, id: &str, printer: &Printer) -> anyhow::Result<()> 
         String::from_utf8_lossy(&bytes).escape_debug()
     ));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(width: Option<usize>, expected: &str) {
+        let letter = serde_json::json!({
+            "id": "00112233445566778899aabbccddeeff", "source": "jsonl", "offset": 7, "reason": "no JSON: expected value",
+            "file": "/home/ada/.claude/projects/-home-ada-shop/0c1d2e3f.jsonl",
+            "bytes_base64": "", "at": "2026-02-03T10:00:00Z", "run_id": "r",
+        });
+        let letter: Entry = serde_json::from_value(letter).unwrap();
+        assert_eq!(entry(&letter, width), expected);
+    }
+
+    #[test]
+    fn a_letter_fits_the_terminal_and_is_whole_in_a_pipe() {
+        let line = "00112233445566778899aabbccddeeff  2026-02-03T10:00:00Z  \
+                    /home/ada/.claude/projects/-home-ada-shop/0c1d2e3f.jsonl:7  no JSON: expected value\n";
+        check(None, line);
+        check(Some(200), line);
+        check(
+            Some(56),
+            "00112233445566778899aabbccddeeff  2026-02-03T10:00:00Z\n  \
+             /home/ada/.claude…ects/-home-ada-shop/0c1d2e3f.jsonl:7\n  no JSON: expected value\n",
+        );
+        check(
+            Some(2),
+            "00112233445566778899aabbccddeeff  2026-02-03T10:00:00Z\n  …\n  no JSON: expected value\n",
+        );
+    }
 }
