@@ -69,8 +69,8 @@ pub(crate) enum Command {
 
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct SourceArgs {
-    /// Folder with transcripts, instead of ~/.claude/projects (repeat for more)
-    #[arg(long = "path", value_name = "DIR")]
+    /// Folder with transcripts, or one transcript, instead of ~/.claude/projects (repeat for more)
+    #[arg(long = "path", value_name = "PATH")]
     pub paths: Vec<PathBuf>,
 }
 
