@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 
-use crate::settings::Settings;
+use crate::settings::{Settings, machine_file, remembered_machine};
 
 /// An owned data directory. Dropping it (or dying) releases it: the lock is the operating system's.
 #[derive(Debug)]
@@ -61,6 +61,7 @@ impl DataDir {
             let _ = lock
                 .set_len(0)
                 .and_then(|()| write!(lock, "{}", std::process::id()));
+            remember_machine(settings)?;
         }
         Ok(Self { path, _lock: lock })
     }
@@ -69,6 +70,16 @@ impl DataDir {
     pub(crate) fn positions(&self) -> PathBuf {
         self.path.join("positions.json")
     }
+}
+
+/// Notes the machine's name for as long as the directory lives: the lake knows its files by it.
+fn remember_machine(settings: &Settings) -> anyhow::Result<()> {
+    let file = machine_file(&settings.data_dir);
+    if remembered_machine(&file).is_some() {
+        return Ok(());
+    }
+    std::fs::write(&file, format!("{}\n", settings.machine))
+        .with_context(|| format!("cannot write {}", file.display()))
 }
 
 /// Where DuckDB spills.

@@ -1,5 +1,6 @@
 //! Settings: defaults < `cclake.toml` < environment < flags, resolved once into a type without invalid states.
 
+mod given;
 mod table;
 
 use std::collections::BTreeMap;
@@ -9,6 +10,7 @@ use anyhow::{Context as _, bail};
 use cclake_lake::PartitionBy;
 use serde::Serialize;
 
+use given::{read_environment, read_file, read_flags};
 pub(crate) use table::{Key, SETTINGS, Setting};
 
 /// The outside world as the resolver sees it, so that tests can give their own.
@@ -91,6 +93,27 @@ pub(crate) struct Flags {
     pub(crate) paths: Vec<PathBuf>,
 }
 
+/// What gold does with a document deleted at its source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OnDelete {
+    /// Counts it.
+    Keep,
+    /// Drops it.
+    Remove,
+}
+
+impl OnDelete {
+    const ALL: [Self; 2] = [Self::Keep, Self::Remove];
+
+    /// As it is written in settings, and as the dbt project has it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Keep => "keep",
+            Self::Remove => "remove",
+        }
+    }
+}
+
 /// Every setting, resolved.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
@@ -116,8 +139,8 @@ pub(crate) struct Settings {
     pub(crate) dead_letter_dir: PathBuf,
     /// IANA zone.
     pub(crate) time_zone: String,
-    /// `keep` or `remove`.
-    pub(crate) on_delete: String,
+    /// Deleted source documents in gold.
+    pub(crate) on_delete: OnDelete,
     /// Own dbt project.
     pub(crate) dbt_project_dir: Option<PathBuf>,
     /// Target of the profile.
@@ -149,127 +172,6 @@ impl Settings {
     }
 }
 
-fn read_file(
-    flags: &Flags,
-    environment: &Environment,
-    given: &mut BTreeMap<Key, Given>,
-) -> anyhow::Result<()> {
-    let Some(path) = config_file(flags, environment) else {
-        return Ok(());
-    };
-    let text = std::fs::read_to_string(&path)
-        .with_context(|| format!("cannot read the configuration file {}", path.display()))?;
-    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
-        anyhow::anyhow!("{}: {}", path.display(), one_line(&error.to_string()))
-    })?;
-    for (name, value) in table {
-        let Some(setting) = SETTINGS.iter().find(|setting| setting.name == name) else {
-            bail!(
-                "{}: unknown setting `{name}` (`cclake config` lists them)",
-                path.display()
-            );
-        };
-        let values = texts(&value).with_context(|| {
-            format!(
-                "{}: `{name}` must be a text, a number or a list of texts",
-                path.display()
-            )
-        })?;
-        given.insert(
-            setting.key,
-            Given {
-                values,
-                origin: Origin::File(path.clone()),
-            },
-        );
-    }
-    Ok(())
-}
-
-fn config_file(flags: &Flags, environment: &Environment) -> Option<PathBuf> {
-    if let Some(path) = &flags.config {
-        return Some(path.clone());
-    }
-    let here = environment.current_dir.join("cclake.toml");
-    let config_home = environment
-        .variable("XDG_CONFIG_HOME")
-        .map(PathBuf::from)
-        .or_else(|| Some(environment.home().ok()?.join(".config")));
-    let at_home = config_home.map(|home| home.join("cclake/cclake.toml"));
-    [Some(here), at_home]
-        .into_iter()
-        .flatten()
-        .find(|path| path.is_file())
-}
-
-fn texts(value: &toml::Value) -> Option<Vec<String>> {
-    match value {
-        toml::Value::String(text) => Some(vec![text.clone()]),
-        toml::Value::Integer(number) => Some(vec![number.to_string()]),
-        toml::Value::Array(items) => items
-            .iter()
-            .map(|item| item.as_str().map(str::to_owned))
-            .collect(),
-        _ => None,
-    }
-}
-
-fn read_environment(environment: &Environment, given: &mut BTreeMap<Key, Given>) {
-    for setting in SETTINGS {
-        if let Some(value) = environment.variable(setting.env) {
-            let values = match setting.key {
-                Key::Paths => value
-                    .split(':')
-                    .filter(|part| !part.is_empty())
-                    .map(str::to_owned)
-                    .collect(),
-                _ => vec![value.to_owned()],
-            };
-            given.insert(
-                setting.key,
-                Given {
-                    values,
-                    origin: Origin::Environment(setting.env),
-                },
-            );
-        }
-    }
-}
-
-fn read_flags(flags: &Flags, given: &mut BTreeMap<Key, Given>) -> anyhow::Result<()> {
-    if let Some(path) = &flags.data_dir {
-        let values = vec![utf8(path)?];
-        given.insert(
-            Key::DataDir,
-            Given {
-                values,
-                origin: Origin::Flag("--data-dir"),
-            },
-        );
-    }
-    if !flags.paths.is_empty() {
-        let values = flags
-            .paths
-            .iter()
-            .map(|path| utf8(path))
-            .collect::<Result<_, _>>()?;
-        given.insert(
-            Key::Paths,
-            Given {
-                values,
-                origin: Origin::Flag("--path"),
-            },
-        );
-    }
-    Ok(())
-}
-
-fn utf8(path: &Path) -> anyhow::Result<String> {
-    path.to_str()
-        .map(str::to_owned)
-        .with_context(|| format!("{} is not valid UTF-8; name another path", path.display()))
-}
-
 struct Resolver<'a> {
     given: BTreeMap<Key, Given>,
     environment: &'a Environment,
@@ -286,18 +188,19 @@ impl Resolver<'_> {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let settings = Settings {
             paths: self.paths()?,
-            machine: self.text(Key::Machine, || {
-                gethostname::gethostname().to_string_lossy().into_owned()
-            })?,
+            machine: self.machine(&data_dir)?,
             duckdb_path: self.path(Key::DuckdbPath, in_data("analytics.db"))?,
             iceberg_warehouse_path: self.path(Key::IcebergWarehousePath, in_data("iceberg"))?,
             iceberg_catalog_name: self.text(Key::IcebergCatalogName, || "default".into())?,
             iceberg_namespace: self.text(Key::IcebergNamespace, || "analytics".into())?,
             iceberg_table_name: self.text(Key::IcebergTableName, || "conversations".into())?,
-            partition_by: self.partition_by()?,
+            partition_by: self.one_of(Key::PartitionBy, PARTITIONINGS)?,
             dead_letter_dir: self.path(Key::DeadLetterDir, in_data("dead_letter"))?,
             time_zone: self.time_zone()?,
-            on_delete: self.one_of(Key::OnDelete, &["keep", "remove"])?,
+            on_delete: self.one_of(
+                Key::OnDelete,
+                &OnDelete::ALL.map(|choice| (choice.name(), choice)),
+            )?,
             dbt_project_dir: self.optional_path(Key::DbtProjectDir)?,
             dbt_target: self.optional_text(Key::DbtTarget)?,
             memory_mb: self.number(Key::MemoryMb, 384, [256, 1 << 20])?,
@@ -318,7 +221,7 @@ impl Resolver<'_> {
 
     /// A value's name and origin, for messages.
     fn place(&self, key: Key) -> String {
-        let name = setting(key).name;
+        let name = key.setting().name;
         match self.given.get(&key) {
             Some(given) => format!("{name} ({})", given.origin),
             None => name.to_owned(),
@@ -330,7 +233,7 @@ impl Resolver<'_> {
             .given
             .get(&key)
             .map_or(Origin::Default, |given| given.origin.clone());
-        self.report.push((setting(key), value.into(), origin));
+        self.report.push((key.setting(), value.into(), origin));
     }
 
     fn text(&mut self, key: Key, default: impl FnOnce() -> String) -> anyhow::Result<String> {
@@ -343,7 +246,7 @@ impl Resolver<'_> {
         let value = self.take(key)?;
         self.note(
             key,
-            value.clone().unwrap_or_else(|| setting(key).default.to_owned()),
+            value.clone().unwrap_or_else(|| key.setting().default.to_owned()),
         );
         Ok(value)
     }
@@ -376,7 +279,7 @@ impl Resolver<'_> {
         let value = self.take(key)?.map(|text| self.absolute(&text)).transpose()?;
         let shown = value
             .as_ref()
-            .map_or_else(|| setting(key).default.into(), |path| path.to_string_lossy());
+            .map_or_else(|| key.setting().default.into(), |path| path.to_string_lossy());
         self.note(key, shown);
         Ok(value)
     }
@@ -406,30 +309,37 @@ impl Resolver<'_> {
         Ok(self.environment.current_dir.join(path))
     }
 
-    fn one_of(&mut self, key: Key, choices: &[&str]) -> anyhow::Result<String> {
-        let value = self.take(key)?.unwrap_or_else(|| setting(key).default.to_owned());
-        if !choices.contains(&value.as_str()) {
+    fn one_of<T: Copy>(&mut self, key: Key, choices: &[(&str, T)]) -> anyhow::Result<T> {
+        let value = self
+            .take(key)?
+            .unwrap_or_else(|| key.setting().default.to_owned());
+        let Some((_, choice)) = choices.iter().find(|(name, _)| *name == value) else {
+            let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
             bail!(
                 "{} is `{value}`, which is none of {}",
                 self.place(key),
-                choices.join(", ")
+                names.join(", ")
             );
-        }
+        };
         self.note(key, &value);
-        Ok(value)
+        Ok(*choice)
     }
 
-    fn partition_by(&mut self) -> anyhow::Result<PartitionBy> {
-        Ok(
-            match self
-                .one_of(Key::PartitionBy, &["date", "month", "none"])?
-                .as_str()
-            {
-                "month" => PartitionBy::Month,
-                "none" => PartitionBy::None,
-                _ => PartitionBy::Date,
-            },
-        )
+    /// The name given, else the one remembered, so that a host's new name does not make its files those of another.
+    fn machine(&mut self, data_dir: &Path) -> anyhow::Result<String> {
+        let file = machine_file(data_dir);
+        if !self.given.contains_key(&Key::Machine)
+            && let Some(name) = remembered_machine(&file)
+        {
+            let given = Given {
+                values: vec![name],
+                origin: Origin::File(file),
+            };
+            self.given.insert(Key::Machine, given);
+        }
+        self.text(Key::Machine, || {
+            gethostname::gethostname().to_string_lossy().into_owned()
+        })
     }
 
     fn time_zone(&mut self) -> anyhow::Result<String> {
@@ -459,11 +369,21 @@ impl Resolver<'_> {
     }
 }
 
-fn setting(key: Key) -> &'static Setting {
-    SETTINGS
-        .iter()
-        .find(|setting| setting.key == key)
-        .unwrap_or(&SETTINGS[0])
+const PARTITIONINGS: &[(&str, PartitionBy)] = &[
+    ("date", PartitionBy::Date),
+    ("month", PartitionBy::Month),
+    ("none", PartitionBy::None),
+];
+
+/// Where a data directory keeps the name that its machine had first.
+pub(crate) fn machine_file(data_dir: &Path) -> PathBuf {
+    data_dir.join("machine")
+}
+
+/// The name in that file; none when there is no such file, or a crash left it empty.
+pub(crate) fn remembered_machine(file: &Path) -> Option<String> {
+    let text = std::fs::read_to_string(file).ok()?;
+    Some(text.trim().to_owned()).filter(|name| !name.is_empty())
 }
 
 fn default_data_dir(environment: &Environment) -> anyhow::Result<PathBuf> {
@@ -488,10 +408,20 @@ fn machine_time_zone() -> String {
         .unwrap_or_else(|| "UTC".to_owned())
 }
 
-fn one_line(text: &str) -> String {
-    text.lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .collect::<Vec<_>>()
-        .join(" ")
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_setting_is_in_the_table_and_in_the_report() {
+        let environment = Environment {
+            variables: BTreeMap::from([("HOME".to_owned(), "/home/ada".to_owned())]),
+            current_dir: "/home/ada".into(),
+        };
+        let settings = Settings::resolve(&Flags::default(), &environment).unwrap();
+        let mut resolved: Vec<_> = settings.report.iter().map(|(setting, ..)| setting.key).collect();
+        resolved.sort();
+        let listed: Vec<_> = SETTINGS.iter().map(|setting| setting.key).collect();
+        assert_eq!(resolved, listed);
+    }
 }

@@ -118,7 +118,7 @@ pub(crate) fn plan(
         database: DATABASE.to_owned(),
         vars: BTreeMap::from([
             ("timezone".to_owned(), Json::from(settings.time_zone.clone())),
-            ("on_delete".to_owned(), Json::from(settings.on_delete.clone())),
+            ("on_delete".to_owned(), Json::from(settings.on_delete.name())),
         ]),
         env,
         run_started_at: run.started_at.to_string(),

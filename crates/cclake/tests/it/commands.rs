@@ -211,6 +211,43 @@ fn config_names_every_origin() {
 }
 
 #[test]
+fn a_machine_keeps_the_name_it_had_first() {
+    let scene = Scene::new();
+    scene.write("p/s.jsonl", prompt("s", "u", 1, "hello"));
+    let unnamed = |args: &[&str]| {
+        let mut command = scene.command(args);
+        command.env_remove("CCLAKE_MACHINE");
+        let ran = finish(&mut command);
+        assert_eq!(ran.status, 0, "{}", ran.stderr);
+        ran.stdout
+    };
+    let remembered = scene.data().join("machine");
+    unnamed(&["run"]);
+    let host = std::fs::read_to_string(&remembered).unwrap();
+    assert!(!host.trim().is_empty());
+    // As if the host had been renamed since the data directory was made.
+    std::fs::remove_dir_all(scene.data()).unwrap();
+    std::fs::create_dir_all(scene.data()).unwrap();
+    std::fs::write(&remembered, "old-name\n").unwrap();
+    unnamed(&["run"]);
+    std::fs::remove_file(scene.data().join("positions.json")).unwrap();
+    unnamed(&["run"]);
+    assert_eq!(
+        scene.lines("select machine, count(*) as n from raw.sightings group by 1"),
+        ["old-name|1"]
+    );
+    let config: serde_json::Value = serde_json::from_str(&unnamed(&["config", "--json"])).unwrap();
+    assert_eq!(config["machine"]["value"], "old-name");
+    assert_eq!(config["machine"]["origin"], remembered.to_str().unwrap());
+    // A name that somebody gives wins, and is not what the directory remembers.
+    scene.append("p/s.jsonl", "\n".to_owned() + &prompt("s", "v", 2, "again"));
+    scene.run(&["run"]);
+    let names = scene.lines("select distinct machine from raw.conversations order by 1");
+    assert_eq!(names, ["laptop", "old-name"]);
+    assert_eq!(std::fs::read_to_string(&remembered).unwrap(), "old-name\n");
+}
+
+#[test]
 fn doctor_finds_data_files_that_are_missing() {
     let scene = scene();
     let data = scene.data().join("iceberg/analytics/conversations/data");
