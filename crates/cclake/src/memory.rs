@@ -1,4 +1,5 @@
-//! Memory that one stage is done with goes back to the system before the next one asks for its own.
+//! How much memory there is: what one stage is done with goes back to the system before the next one asks for its own,
+//! and no stage asks for more than the machine has.
 
 /// Gives free pages back. The allocator keeps what the ingest freed (hundreds of MB of Arrow buffers on a cold run), and
 /// DuckDB's operators would come on top of it.
@@ -17,3 +18,21 @@ pub(crate) fn give_back() {
 /// Other allocators give back on their own.
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 pub(crate) fn give_back() {}
+
+/// Four times `memory_mb`, or what the machine can spare; none when that is no more.
+pub(crate) fn more_mb(memory_mb: u64) -> Option<u64> {
+    let most = available_mb().map_or(MOST_MB, |available| available / 5 * 4);
+    let more = memory_mb.saturating_mul(4).min(most);
+    (more > memory_mb).then_some(more)
+}
+
+/// Where the system does not say what it has.
+const MOST_MB: u64 = 8 << 10;
+
+/// What Linux can give without swapping.
+fn available_mb() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kibibytes: u64 = line.trim().trim_end_matches(" kB").parse().ok()?;
+    Some(kibibytes >> 10)
+}

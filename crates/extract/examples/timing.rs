@@ -26,7 +26,7 @@ fn main() -> Result<(), Error> {
             run_id: "timing".into(),
             synced_at_us: 0,
             threads,
-            chunk_bytes: Settings::CHUNK_BYTES,
+            chunk_bytes: 32 << 20,
         };
         let mut bytes = 0;
         let start = Instant::now();

@@ -33,11 +33,6 @@ pub struct Settings {
     pub chunk_bytes: usize,
 }
 
-impl Settings {
-    /// Input that makes about 150 MB of columns: few, decent files in the lake, and two of them fit in memory.
-    pub const CHUNK_BYTES: usize = 64 << 20;
-}
-
 /// What was done with the files of a plan.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct FileCounts {

@@ -11,7 +11,7 @@ use crate::fingerprint::{Fingerprint, Fingerprints};
 use crate::fuse::{Probe, probe};
 use crate::graph::config::{Materialization, ModelConfig, Severity, TestConfig};
 use crate::graph::{Detail, Graph, Node, NodeKind};
-use crate::inputs::{Inputs, RelationKind, What};
+use crate::inputs::{Inputs, RelationKind, Selection, What};
 use crate::jinja::session::Session;
 use crate::jinja::values::Relation;
 use crate::project::{Project, seed};
@@ -24,6 +24,8 @@ pub struct BuildPlan {
     pub schemas: Vec<String>,
     /// Steps in order.
     pub steps: Vec<Step>,
+    /// Whether it is about the whole project, models and tests: only then may a later run say that all is up to date.
+    pub complete: bool,
 }
 
 /// One step of a [`BuildPlan`].
@@ -178,7 +180,12 @@ pub fn plan_graph(graph: &Graph, project: &Project, inputs: &Inputs) -> Result<B
             schemas.push(relation.schema.clone());
         }
     }
-    Ok(BuildPlan { schemas, steps })
+    let everything = inputs.selection == Selection::default() && inputs.what == What::Build;
+    Ok(BuildPlan {
+        schemas,
+        steps,
+        complete: everything,
+    })
 }
 
 struct Planner<'a> {

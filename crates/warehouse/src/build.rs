@@ -62,6 +62,8 @@ pub struct Published {
     pub load_sequence: Option<i64>,
     /// Tests that passed, warned and failed in it.
     pub tests: [u64; 3],
+    /// Whether it built and tested the whole project.
+    pub complete: bool,
 }
 
 impl Warehouse {
@@ -136,7 +138,7 @@ impl Warehouse {
         let mut statement = self
             .connection
             .prepare(
-                "select _load_seq, passed, warned, failed from quality.builds order by built_at desc, _load_seq desc limit 1",
+                "select _load_seq, passed, warned, failed, complete from quality.builds order by build desc limit 1",
             )
             .during(ErrorKind::Model, what)?;
         let mut rows = statement.query([]).during(ErrorKind::Model, what)?;
@@ -150,6 +152,7 @@ impl Warehouse {
             for (slot, index) in published.tests.iter_mut().zip(1..) {
                 *slot = u64::try_from(column(index)?).unwrap_or(0);
             }
+            published.complete = row.get(4).during(ErrorKind::Model, what)?;
         }
         Ok(published)
     }
@@ -338,9 +341,9 @@ impl Warehouse {
         self.execute(
             "create table if not exists quality.model_state (node varchar not null, fingerprint varchar not null,
                 built_at timestamptz not null);
-             create table if not exists quality.builds (built_at timestamptz not null, _load_seq bigint not null,
-                models bigint not null, passed bigint not null, warned bigint not null, failed bigint not null,
-                seconds double not null);
+             create table if not exists quality.builds (build bigint not null, built_at timestamptz not null,
+                _load_seq bigint not null, complete boolean not null, models bigint not null, passed bigint not null,
+                warned bigint not null, failed bigint not null, seconds double not null);
              create table if not exists quality.test_results (node varchar not null, name varchar not null,
                 verdict varchar not null, failures bigint not null, tested_at timestamptz not null);",
             "cannot create the tables of the build's state",
@@ -364,15 +367,17 @@ impl Warehouse {
             what,
         )?;
         if !report.tests.is_empty() {
-            self.write_test_results(report)?;
+            self.write_test_results(plan, report)?;
         }
         let count = |verdict| report.tests.iter().filter(|test| test.verdict == verdict).count() as u64;
         let seconds = (report.models_time + report.tests_time).as_secs_f64();
         self.connection
             .execute(
-                "insert into quality.builds values (now(), ?, ?, ?, ?, ?, ?)",
+                "insert into quality.builds
+                 select coalesce(max(build), 0) + 1, now(), ?, ?, ?, ?, ?, ?, ? from quality.builds",
                 duckdb::params![
                     self.load_sequence()?,
+                    plan.complete,
                     report.models.len() as u64,
                     count(Verdict::Pass),
                     count(Verdict::Warn),
@@ -384,7 +389,7 @@ impl Warehouse {
         Ok(())
     }
 
-    fn write_test_results(&self, report: &BuildReport) -> Result<()> {
+    fn write_test_results(&self, plan: &BuildPlan, report: &BuildReport) -> Result<()> {
         let column = |pick: fn(&TestResult) -> String| report.tests.iter().map(pick).collect::<Vec<_>>();
         let columns = vec![
             column(|test| test.node.clone()),
@@ -393,10 +398,19 @@ impl Warehouse {
             column(|test| test.failures.to_string()),
         ];
         self.append_texts("tested", &["node", "name", "verdict", "failures"], columns)?;
+        // Those of a selection replace their own; those of the whole project also what it no longer has.
+        let stale = if plan.complete {
+            "true"
+        } else {
+            "node in (select node from temp.tested)"
+        };
         self.execute(
-            "delete from quality.test_results;
-             insert into quality.test_results select node, name, verdict, cast(failures as bigint), now() from temp.tested;
-             drop table temp.tested;",
+            &format!(
+                "delete from quality.test_results where {stale};
+                 insert into quality.test_results
+                 select node, name, verdict, cast(failures as bigint), now() from temp.tested;
+                 drop table temp.tested;"
+            ),
             "cannot note the test results",
         )
     }

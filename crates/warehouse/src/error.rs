@@ -21,6 +21,13 @@ pub enum ErrorKind {
     Query,
 }
 
+/// How DuckDB says it; at a checkpoint as an I/O error.
+const OUT_OF_MEMORY: [&str; 3] = [
+    "Out of Memory Error",
+    "could not allocate block",
+    "failed to pin block",
+];
+
 /// A failure in one clear sentence, with DuckDB's own words as its source.
 #[derive(Debug)]
 pub struct Error {
@@ -46,7 +53,7 @@ impl Error {
         let text = source.to_string();
         let kind = if text.contains("No space left on device") || text.contains("File too large") {
             ErrorKind::DiskFull
-        } else if text.contains("Out of Memory Error") {
+        } else if OUT_OF_MEMORY.iter().any(|words| text.contains(words)) {
             ErrorKind::OutOfMemory
         } else if text.contains("Conflicting lock") || text.contains("Could not set lock") {
             ErrorKind::Locked

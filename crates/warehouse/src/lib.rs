@@ -8,6 +8,7 @@ mod error;
 mod load;
 mod open;
 mod query;
+mod room;
 mod rows;
 mod statement;
 

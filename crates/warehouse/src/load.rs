@@ -12,20 +12,17 @@ use arrow_schema::{DataType, Field, Schema, TimeUnit};
 
 use crate::error::{Context as _, Error, ErrorKind, Result};
 use crate::open::{DATABASE, Phase, Warehouse, identifier, quoted};
+use crate::room::{JSON_COLUMNS, VECTOR_ROWS};
 use crate::rows::{
     LOAD_SEQUENCE, batch_of, column, filtered, mask, sightings_of, text_column, winning_rows, with_sequence,
 };
 
-/// Rows that the appender holds before it hands them over: DuckDB's vector size. More would wait outside the memory limit.
-const FLUSH_ROWS: usize = 2048;
+/// Rows that the appender holds before it hands them over. More than a vector would wait outside the memory limit.
+const FLUSH_ROWS: usize = VECTOR_ROWS;
 
 const RAW_TABLE: &str = "raw.conversations";
 /// Rows of this load whose `_id` the table already holds; same columns as the table.
 const KNOWN_TABLE: &str = "known_rows";
-
-/// Nearly all of a transcript's bytes. They compress six-fold, which keeps the file smaller than the logs and more of it in
-/// memory; without, 2 GB of logs made a file of 4 GB, and writing it took longer than compressing it.
-const JSON_COLUMNS: [&str; 5] = ["message", "tool_use", "tool_use_result", "data", "_raw_json"];
 
 /// Some rows of a batch.
 type Rows<'a> = (&'a RecordBatch, BooleanArray);
@@ -110,9 +107,9 @@ impl Warehouse {
             .during(ErrorKind::Load, "cannot create the raw tables")
     }
 
-    /// Begins to take one lake snapshot into `raw`: one transaction, however many batches it has.
+    /// Begins to take lake snapshots into `raw`: one transaction, however many batches they have.
     pub fn begin_load(&self) -> Result<Load<'_>> {
-        self.enter(Phase::Load { largest_value: 0 })?;
+        self.enter(Phase::Load)?;
         self.connection
             .execute_batch("begin transaction")
             .during(ErrorKind::Load, "cannot begin a load")?;
@@ -121,7 +118,6 @@ impl Warehouse {
             warehouse: self,
             sequence: 0,
             stats: LoadStats::default(),
-            largest_value: 0,
             open: true,
         };
         load.sequence = self
@@ -315,8 +311,6 @@ pub struct Load<'w> {
     warehouse: &'w Warehouse,
     sequence: i64,
     stats: LoadStats,
-    /// Bytes of the largest value so far: memory is set for it.
-    largest_value: usize,
     open: bool,
 }
 
@@ -329,10 +323,8 @@ impl Load<'_> {
     /// # Errors
     /// `Load` when a batch lacks a column or DuckDB refuses the rows.
     pub fn push(&mut self, batches: &[RecordBatch]) -> Result<()> {
-        let largest_value = largest_json(batches)?;
-        if largest_value > self.largest_value {
-            self.largest_value = largest_value;
-            self.warehouse.enter(Phase::Load { largest_value })?;
+        if self.warehouse.room.borrow_mut().add(batches)? {
+            self.warehouse.enter(Phase::Load)?;
         }
         self.stats += self.warehouse.take(batches, self.sequence)?;
         Ok(())
@@ -358,22 +350,6 @@ impl Drop for Load<'_> {
             let _ = self.warehouse.connection.execute_batch("rollback");
         }
     }
-}
-
-/// Bytes of the largest JSON text.
-fn largest_json(batches: &[RecordBatch]) -> Result<usize> {
-    let mut largest = 0;
-    for batch in batches {
-        let columns = JSON_COLUMNS
-            .iter()
-            .filter(|name| batch.column_by_name(name).is_some());
-        for name in columns {
-            let offsets = text_column(batch, name)?.value_offsets();
-            let lengths = offsets.windows(2).map(|ends| ends[1].abs_diff(ends[0]) as usize);
-            largest = largest.max(lengths.max().unwrap_or(0));
-        }
-    }
-    Ok(largest)
 }
 
 fn table_columns(schema: &Schema) -> Result<Vec<String>> {

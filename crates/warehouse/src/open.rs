@@ -1,10 +1,12 @@
 //! The database file, attached to an instance in which SQL cannot reach anything else.
 
+use std::cell::RefCell;
 use std::path::PathBuf;
 
 use duckdb::{Config, Connection};
 
 use crate::error::{Context as _, ErrorKind, Result};
+use crate::room::Room;
 
 /// The name of the attached database: dbt calls it by the file's stem, `analytics.db`.
 pub const DATABASE: &str = "analytics";
@@ -16,9 +18,6 @@ const ROW_GROUP_SIZE: usize = 8192;
 /// Freed memory that DuckDB may keep for itself, beyond its limit. Its default of half a gigabyte saves no time here.
 const FREED_BYTES: &str = "64MiB";
 
-/// How often a value is in memory while it is appended, written and compressed.
-const COPIES_OF_A_VALUE: u64 = 4;
-
 /// How `raw` is stored, its JSON aside: most of its columns repeat a few values.
 const LOAD_COMPRESSION: &str = "dictionary";
 
@@ -29,9 +28,8 @@ const BUILD_COMPRESSION: &str = "uncompressed";
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Phase {
     /// Appending. DuckDB hands each flush to another thread while the appending one spins on a lock: alone it is faster,
-    /// and leaves the other cores to the lake. The batches beside it need memory too, so it gets half, and more only for
-    /// values that are large: each is in memory whole, several times over.
-    Load { largest_value: usize },
+    /// and leaves the other cores to the lake. The batches beside it need memory too, so it gets half.
+    Load,
     /// Models, tests and publishing, parallel inside each query.
     Build,
 }
@@ -67,6 +65,8 @@ pub struct Warehouse {
     threads: usize,
     /// DuckDB's memory while it builds.
     memory_mb: u64,
+    /// Memory beyond that, for what was loaded.
+    pub(crate) room: RefCell<Room>,
 }
 
 impl Warehouse {
@@ -96,6 +96,7 @@ impl Warehouse {
             connection,
             threads: settings.threads,
             memory_mb: settings.memory_mb,
+            room: RefCell::default(),
         };
         if access == Access::ReadWrite {
             warehouse.create_schemas()?;
@@ -117,6 +118,7 @@ impl Warehouse {
             connection,
             threads: self.threads,
             memory_mb: self.memory_mb,
+            room: RefCell::default(),
         };
         reader.set_search_path()?;
         Ok(reader)
@@ -129,22 +131,13 @@ impl Warehouse {
             .during(ErrorKind::Open, "cannot write the warehouse to disk")
     }
 
-    /// Gives the next build four times the memory of the last, which ran out of it; returns how many MiB that is.
-    pub fn quadruple_memory(&mut self) -> u64 {
-        self.memory_mb = self.memory_mb.saturating_mul(4);
-        self.memory_mb
-    }
-
     /// Sets the instance up for what comes next.
     pub(crate) fn enter(&self, phase: Phase) -> Result<()> {
         let (threads, compression, memory_mb) = match phase {
-            Phase::Load { largest_value } => (
-                1,
-                LOAD_COMPRESSION,
-                self.memory_mb / 2 + COPIES_OF_A_VALUE * (largest_value >> 20) as u64,
-            ),
+            Phase::Load => (1, LOAD_COMPRESSION, self.memory_mb / 2),
             Phase::Build => (self.threads, BUILD_COMPRESSION, self.memory_mb),
         };
+        let memory_mb = memory_mb.saturating_add(self.room.borrow().mebibytes());
         self.connection
             .execute_batch(&format!(
                 "set threads = {threads}; set force_compression = '{compression}'; set memory_limit = '{memory_mb}MiB'"

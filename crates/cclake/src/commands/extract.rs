@@ -13,7 +13,7 @@ pub(crate) fn extract(settings: &Settings, printer: &Printer) -> anyhow::Result<
     let data = DataDir::own(settings, Ownership::Exclusive)?;
     let mut lake = open_lake(settings)?;
     let progress = Progress::new(printer);
-    let report = ingest(settings, &data, &Run::begin(), &mut lake, None, &progress)?;
+    let report = ingest(settings, &data, &Run::begin(), &mut lake, None, &progress)?.report;
     summary::warn(&report.warnings, printer);
     if printer.is_json() {
         printer.json(&report)?;

@@ -1,21 +1,21 @@
 //! `cclake load`: lake → `raw`.
 
-use cclake_warehouse::Access;
-
 use crate::ExitStatus;
 use crate::data_dir::{DataDir, Ownership};
 use crate::printer::Printer;
 use crate::progress::Progress;
 use crate::settings::Settings;
-use crate::stages::{load_backlog, open_lake, open_warehouse};
+use crate::stages::{load_backlog, open_lake, with_room};
 
 /// Loads what is new in the lake.
 pub(crate) fn load(settings: &Settings, printer: &Printer) -> anyhow::Result<ExitStatus> {
     let _data = DataDir::own(settings, Ownership::Exclusive)?;
     let lake = open_lake(settings)?;
-    let warehouse = open_warehouse(settings, Access::ReadWrite)?;
-    let rows = load_backlog(&lake, &warehouse, &Progress::new(printer))?;
-    warehouse.checkpoint()?;
+    let (_, rows) = with_room(settings, None, None, printer, &mut |warehouse| {
+        let rows = load_backlog(&lake, warehouse, &Progress::new(printer))?;
+        warehouse.checkpoint()?;
+        Ok(rows)
+    })?;
     if printer.is_json() {
         printer.json(&rows)?;
     } else {

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Instant;
 
-use cclake_warehouse::{Access, Warehouse};
+use cclake_warehouse::Warehouse;
 
 use crate::ExitStatus;
 use crate::cli::RunArgs;
@@ -12,7 +12,7 @@ use crate::memory;
 use crate::printer::Printer;
 use crate::progress::Progress;
 use crate::settings::{Key, Origin, Settings};
-use crate::stages::{BuildScope, Run, build, ingest, load_backlog, open_lake, open_warehouse};
+use crate::stages::{BuildScope, Ingested, Run, build, ingest, is_out_of_memory, open_lake, with_room};
 use crate::summary::{self, Summary};
 
 /// Source → lake → raw → gold → summary.
@@ -22,9 +22,20 @@ pub(crate) fn run(settings: &Settings, args: &RunArgs, printer: &Printer) -> any
     let progress = Progress::new(printer);
     let data = DataDir::own(settings, Ownership::Exclusive)?;
     let mut lake = open_lake(settings)?;
-    let mut warehouse = open_warehouse(settings, Access::ReadWrite)?;
-    load_backlog(&lake, &warehouse, &progress)?;
-    let ingested = ingest(settings, &data, &run, &mut lake, Some(&warehouse), &progress)?;
+    let (warehouse, ()) = with_room(settings, Some(&lake), None, printer, &mut |_| Ok(()))?;
+    let Ingested {
+        report: ingested,
+        loaded,
+    } = ingest(settings, &data, &run, &mut lake, Some(&warehouse), &progress)?;
+    let warehouse = match loaded {
+        Ok(()) => Some(warehouse),
+        // Opened anew, with more memory, it takes the rest from the lake.
+        Err(error) if is_out_of_memory(&error) => {
+            drop(warehouse);
+            None
+        }
+        Err(error) => return Err(error),
+    };
     summary::warn(&ingested.warnings, printer);
     memory::give_back();
 
@@ -33,7 +44,7 @@ pub(crate) fn run(settings: &Settings, args: &RunArgs, printer: &Printer) -> any
         skip_if_current: true,
         ..BuildScope::default()
     };
-    let built = build(settings, &run, &mut warehouse, &scope, printer)?;
+    let (warehouse, built) = build(settings, &run, Some(&lake), warehouse, &scope, printer)?;
     let summary = Summary {
         stages: summary::stages(&ingested, built.times),
         facts: facts(&warehouse, printer),

@@ -11,13 +11,13 @@ use crate::stages::{BuildScope, Run, build};
 
 /// Runs the selected tests.
 pub(crate) fn test(settings: &Settings, args: &SelectArgs, printer: &Printer) -> anyhow::Result<ExitStatus> {
-    let (_data, mut warehouse) = open(settings)?;
+    let (_data, warehouse) = open(settings)?;
     let scope = BuildScope {
         selection: selection(args),
         what: What::Tests,
         ..BuildScope::default()
     };
-    let built = build(settings, &Run::begin(), &mut warehouse, &scope, printer)?;
+    let (_, built) = build(settings, &Run::begin(), None, Some(warehouse), &scope, printer)?;
     report(&built, printer)?;
     Ok(if built.failed {
         ExitStatus::DataFailed

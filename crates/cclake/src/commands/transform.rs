@@ -22,7 +22,7 @@ pub(crate) fn transform(
     args: &TransformArgs,
     printer: &Printer,
 ) -> anyhow::Result<ExitStatus> {
-    let (_data, mut warehouse) = open(settings)?;
+    let (_data, warehouse) = open(settings)?;
     let scope = BuildScope {
         selection: selection(&args.select),
         what: if args.no_tests { What::Models } else { What::Build },
@@ -35,7 +35,7 @@ pub(crate) fn transform(
         explain(&plan, printer)?;
         return Ok(ExitStatus::Success);
     }
-    let built = build(settings, &run, &mut warehouse, &scope, printer)?;
+    let (_, built) = build(settings, &run, None, Some(warehouse), &scope, printer)?;
     report(&built, printer)?;
     Ok(if built.failed {
         ExitStatus::DataFailed

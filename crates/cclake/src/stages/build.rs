@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use cclake_lake::Lake;
 use cclake_plan::{BuildPlan, Inputs, Project, Selection, Step, Verdict, What};
-use cclake_warehouse::{BuildReport, DATABASE, ErrorKind, Published, Warehouse};
+use cclake_warehouse::{BuildReport, DATABASE, Published, Warehouse};
 use serde_json::Value as Json;
 
 use super::Run;
+use super::load::with_room;
 use crate::printer::Printer;
 use crate::progress::Progress;
 use crate::project;
@@ -40,36 +42,19 @@ pub(crate) struct Built {
     pub report: Option<BuildReport>,
 }
 
-/// How often a build that ran out of memory gets four times as much.
-const MORE_MEMORY: u32 = 3;
-
-/// Plans and builds. A build that runs out of memory is done again with more of it: a few tool results of many megabytes
-/// side by side need more than the default.
+/// Plans and builds, with as much memory as it takes: a few tool results of many megabytes side by side need more than the
+/// default. `lake` brings what is not on disk yet when the warehouse must be opened anew.
 pub(crate) fn build(
     settings: &Settings,
     run: &Run,
-    warehouse: &mut Warehouse,
+    lake: Option<&Lake>,
+    warehouse: Option<Warehouse>,
     scope: &BuildScope,
     printer: &Printer,
-) -> anyhow::Result<Built> {
-    let mut memory_mb = settings.memory_mb;
-    for _ in 0..MORE_MEMORY {
-        match try_build(settings, run, warehouse, scope, &Progress::new(printer)) {
-            Err(error) if is_out_of_memory(&error) => {
-                memory_mb = warehouse.quadruple_memory();
-                printer.detail(&format!("out of memory: building again with {memory_mb} MiB"));
-            }
-            built => return built,
-        }
-    }
-    try_build(settings, run, warehouse, scope, &Progress::new(printer))
-        .with_context(|| format!("{memory_mb} MiB of memory were not enough; set memory_mb higher"))
-}
-
-fn is_out_of_memory(error: &anyhow::Error) -> bool {
-    error
-        .downcast_ref::<cclake_warehouse::Error>()
-        .is_some_and(|error| error.kind() == ErrorKind::OutOfMemory)
+) -> anyhow::Result<(Warehouse, Built)> {
+    with_room(settings, lake, warehouse, printer, &mut |warehouse| {
+        try_build(settings, run, warehouse, scope, &Progress::new(printer))
+    })
 }
 
 fn try_build(
@@ -143,14 +128,15 @@ fn environment() -> BTreeMap<String, String> {
         .collect()
 }
 
-/// Whether a build would see the same rows and the same project as the published one.
+/// Whether a build would see the same rows and the same project as the last one, which built and tested all of it.
 fn is_current(plan: &BuildPlan, published: &Published, warehouse: &Warehouse) -> anyhow::Result<bool> {
     let same_project = plan.steps.iter().all(|step| match step {
         Step::Model(model) => published.fingerprints.get(&model.node) == Some(&model.fingerprint),
         Step::Seed(seed) => seed.unchanged,
         Step::Test(_) => true,
     });
-    Ok(same_project && published.load_sequence == Some(warehouse.load_sequence()?))
+    let same_rows = published.load_sequence == Some(warehouse.load_sequence()?);
+    Ok(published.complete && same_project && same_rows)
 }
 
 fn current(published: &Published) -> Built {

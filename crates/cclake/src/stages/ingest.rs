@@ -2,6 +2,7 @@
 //! crash picks, a position never leads its rows and no bad line is forgotten.
 
 use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
@@ -121,11 +122,16 @@ pub(crate) fn open_lake(settings: &Settings) -> anyhow::Result<Lake> {
         ..LakeSettings::new(&settings.iceberg_warehouse_path)
     };
     let lake = Lake::open(&lake, &cclake_extract::schema())?;
-    let home = settings.iceberg_warehouse_path.to_string_lossy();
-    let metadata = lake.metadata_location().unwrap_or_default();
-    if !metadata.trim_start_matches("file://").starts_with(home.as_ref()) {
+    let home = &settings.iceberg_warehouse_path;
+    let metadata = lake
+        .metadata_location()
+        .unwrap_or_default()
+        .trim_start_matches("file://");
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+    if !real(Path::new(metadata)).starts_with(real(home)) {
         bail!(
-            "the lake in {home} says that its table is at {metadata}: a lake holds absolute paths and works only where it was made"
+            "the lake in {} says that its table is at {metadata}: a lake holds absolute paths and works only where it was made",
+            home.display()
         );
     }
     Ok(lake)
@@ -140,7 +146,7 @@ pub(crate) fn ingest(
     lake: &mut Lake,
     warehouse: Option<&Warehouse>,
     progress: &Progress,
-) -> anyhow::Result<IngestReport> {
+) -> anyhow::Result<Ingested> {
     let (teller, news) = sync_channel(NEWS_AHEAD);
     let keeper = Keeper {
         settings,
@@ -158,15 +164,23 @@ pub(crate) fn ingest(
             .transpose();
         (keeper.join(), loaded)
     });
-    // A failed load also ends the keeper, whose error would only say so.
-    let loaded = loaded?;
     let mut report =
         kept.map_err(|_| anyhow::anyhow!("the lake's writer ended early; please report this"))??;
-    if let Some(loaded) = loaded {
-        report.rows = loaded.rows;
-        report.load_seconds = loaded.time.as_secs_f64();
-    }
-    Ok(report)
+    let loaded = loaded.map(|loaded| {
+        if let Some(loaded) = loaded {
+            report.rows = loaded.rows;
+            report.load_seconds = loaded.time.as_secs_f64();
+        }
+    });
+    Ok(Ingested { report, loaded })
+}
+
+/// A pass over the source: it is in the lake.
+pub(crate) struct Ingested {
+    /// What it brought.
+    pub report: IngestReport,
+    /// Whether the warehouse has it too. What it lacks it can have from the lake.
+    pub loaded: anyhow::Result<()>,
 }
 
 /// Brings chunks from the source into the lake.
@@ -238,21 +252,21 @@ impl Keeper<'_> {
         let snapshot = if chunk.batches.is_empty() {
             None
         } else {
-            self.tell(|| News::Rows(chunk.batches.clone()))?;
+            self.tell(|| News::Rows(chunk.batches.clone()));
             Some(self.write(chunk.batches)?)
         };
         positions.apply(chunk.positions);
         positions.stamp = stamp(self.lake);
         positions.save(&self.data.positions())?;
-        snapshot.map_or(Ok(()), |mark| self.tell(|| News::Snapshot(mark)))
+        if let Some(mark) = snapshot {
+            self.tell(|| News::Snapshot(mark));
+        }
+        Ok(())
     }
 
-    fn tell(&self, news: impl FnOnce() -> News) -> anyhow::Result<()> {
-        match &self.loader {
-            // Refused only after a failed load, which has its own error.
-            Some(loader) => loader.send(news()).context("the load has ended"),
-            None => Ok(()),
-        }
+    /// Nobody listens any more once a load has failed; the lake goes on without.
+    fn tell(&mut self, news: impl FnOnce() -> News) {
+        self.loader = self.loader.take().filter(|loader| loader.send(news()).is_ok());
     }
 
     fn write(&mut self, batches: Vec<RecordBatch>) -> anyhow::Result<LakeMark> {

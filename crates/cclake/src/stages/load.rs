@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 use anyhow::bail;
 use arrow_array::RecordBatch;
 use cclake_lake::Lake;
-use cclake_warehouse::{Access, LakeMark, Load, LoadStats, Warehouse};
+use cclake_warehouse::{Access, ErrorKind, LakeMark, Load, LoadStats, Warehouse};
 use serde::Serialize;
 
 use crate::data_dir::temp_dir;
+use crate::memory;
+use crate::printer::Printer;
 use crate::progress::Progress;
 use crate::settings::Settings;
 
@@ -50,6 +52,46 @@ pub(crate) fn open_warehouse(settings: &Settings, access: Access) -> anyhow::Res
         },
         access,
     )?)
+}
+
+/// Does `work` on the warehouse, the one that is open or one opened here. Where DuckDB runs out of memory, it is opened
+/// again with four times as much, as far as the machine has it, and what the closed one had not written comes from `lake`.
+pub(crate) fn with_room<T>(
+    settings: &Settings,
+    lake: Option<&Lake>,
+    mut warehouse: Option<Warehouse>,
+    printer: &Printer,
+    work: &mut dyn FnMut(&Warehouse) -> anyhow::Result<T>,
+) -> anyhow::Result<(Warehouse, T)> {
+    let mut settings = settings.clone();
+    loop {
+        let open = match warehouse.take() {
+            Some(open) => open,
+            None => open_warehouse(&settings, Access::ReadWrite)?,
+        };
+        let caught_up = lake.map_or(Ok(RowCounts::default()), |lake| {
+            load_backlog(lake, &open, &Progress::new(printer))
+        });
+        let error = match caught_up.and_then(|_| work(&open)) {
+            Ok(done) => return Ok((open, done)),
+            Err(error) if is_out_of_memory(&error) => error,
+            Err(error) => return Err(error),
+        };
+        // Spares a load; where that fails too, the lake has the rows.
+        let _ = open.checkpoint();
+        let Some(more) = memory::more_mb(settings.memory_mb) else {
+            let had = settings.memory_mb;
+            return Err(error.context(format!("{had} MiB of memory (memory_mb) were not enough")));
+        };
+        settings.memory_mb = more;
+        printer.detail(&format!("once more with {more} MiB of memory: {error:#}"));
+    }
+}
+
+pub(crate) fn is_out_of_memory(error: &anyhow::Error) -> bool {
+    error
+        .downcast_ref::<cclake_warehouse::Error>()
+        .is_some_and(|error| error.kind() == ErrorKind::OutOfMemory)
 }
 
 /// What the loader hears, in turn.

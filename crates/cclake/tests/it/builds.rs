@@ -247,6 +247,27 @@ fn nodes_are_selected_as_dbt_selects_them() {
 }
 
 #[test]
+fn part_of_a_build_does_not_make_the_rest_up_to_date() {
+    for part in [
+        &["transform", "--select", "dim_tools"][..],
+        &["test", "--select", "dim_tools"],
+        &["transform", "--no-tests"],
+    ] {
+        let scene = Scene::new();
+        scene.write("p/s.jsonl", prompt("s", "u1", 1, "one"));
+        scene.run(&["run"]);
+        scene.write("p/t.jsonl", prompt("t", "u2", 1, "two"));
+        scene.run(&["extract"]);
+        scene.run(&["load"]);
+        scene.run(part);
+        let report = scene.json(&["run"]);
+        assert_eq!(report["build"]["up_to_date"], false, "{part:?}");
+        assert_eq!(scene.number("select count(*) from dim_sessions"), 2, "{part:?}");
+        assert_eq!(scene.json(&["run"])["build"]["up_to_date"], true, "{part:?}");
+    }
+}
+
+#[test]
 fn another_time_zone_moves_days_and_hours_but_no_instant() {
     let scene = Scene::new();
     scene.write(
