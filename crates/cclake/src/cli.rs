@@ -146,10 +146,10 @@ pub(crate) struct DemoArgs {
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
     /// Days of history
-    #[arg(long, default_value_t = 30)]
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=3650))]
     pub days: u32,
     /// Sessions
-    #[arg(long, default_value_t = 120)]
+    #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     pub sessions: u32,
     /// The same seed gives the same bytes
     #[arg(long, default_value_t = 1)]

@@ -12,7 +12,8 @@ use crate::settings::{Settings, machine_file, remembered_machine};
 #[derive(Debug)]
 pub(crate) struct DataDir {
     path: PathBuf,
-    _lock: File,
+    ownership: Ownership,
+    lock: File,
 }
 
 /// How long the owner wants the directory for itself.
@@ -34,12 +35,7 @@ impl DataDir {
         std::fs::create_dir_all(&path)
             .with_context(|| format!("cannot create the data directory {}", path.display()))?;
         let lock_path = path.join("lock");
-        let mut lock = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&lock_path)
+        let mut lock = open_lock(&lock_path, ownership)
             .with_context(|| format!("cannot open {}", lock_path.display()))?;
         let taken = match ownership {
             Ownership::Exclusive => lock.try_lock(),
@@ -63,12 +59,40 @@ impl DataDir {
                 .and_then(|()| write!(lock, "{}", std::process::id()));
             remember_machine(settings)?;
         }
-        Ok(Self { path, _lock: lock })
+        Ok(Self {
+            path,
+            ownership,
+            lock,
+        })
     }
 
     /// Where the reading positions are kept.
     pub(crate) fn positions(&self) -> PathBuf {
         self.path.join("positions.json")
+    }
+}
+
+impl Drop for DataDir {
+    fn drop(&mut self) {
+        // A reader that has it later must not be taken for this process.
+        if self.ownership == Ownership::Exclusive {
+            let _ = self.lock.set_len(0);
+        }
+    }
+}
+
+/// A directory that may only be read has readers all the same.
+fn open_lock(path: &Path, ownership: Ownership) -> std::io::Result<File> {
+    let mut options = OpenOptions::new();
+    let opened = options
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path);
+    match opened {
+        Err(_) if ownership == Ownership::Shared && path.exists() => File::open(path),
+        opened => opened,
     }
 }
 

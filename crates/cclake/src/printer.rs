@@ -1,6 +1,6 @@
 //! All output goes through here: results to standard output, everything else to standard error.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{ErrorKind, IsTerminal as _, Write as _};
 
 use serde::Serialize;
 
@@ -46,15 +46,23 @@ impl Printer {
         !self.json && self.loudness != Loudness::Quiet && std::io::stderr().is_terminal()
     }
 
-    /// The result a command was asked for. A reader that closes the pipe early ends the program quietly.
+    /// The result a command was asked for. A reader that closed the pipe early does not change how the command ends.
     pub(crate) fn result(&self, text: &str) {
         self.bytes(text.as_bytes());
     }
 
-    fn bytes(&self, bytes: &[u8]) {
+    /// Whether anybody reads on.
+    fn bytes(&self, bytes: &[u8]) -> bool {
         let mut out = std::io::stdout().lock();
-        if out.write_all(bytes).and_then(|()| out.flush()).is_err() {
-            std::process::exit(0);
+        match out.write_all(bytes).and_then(|()| out.flush()) {
+            Ok(()) => true,
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => false,
+            Err(error) => {
+                self.to_stderr(&format!(
+                    "cclake: cannot write the result to standard output: {error}"
+                ));
+                std::process::exit(2)
+            }
         }
     }
 
@@ -115,7 +123,10 @@ pub(crate) struct Results<'p> {
 
 impl std::io::Write for Results<'_> {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.printer.bytes(bytes);
+        if !self.printer.bytes(bytes) {
+            // What is made piece by piece has no other work to finish.
+            std::process::exit(0);
+        }
         Ok(bytes.len())
     }
 

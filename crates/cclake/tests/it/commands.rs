@@ -150,6 +150,20 @@ fn a_pipe_closed_early_is_no_error() {
     assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("range\n0\n", ""));
 }
 
+#[test]
+fn a_result_that_cannot_be_written_is_a_failure() {
+    let scene = scene();
+    for format in ["table", "json", "csv"] {
+        let mut command = scene.command(&["query", "from range(3)", "--format", format]);
+        // Whatever is written to this device finds the disk full.
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let ran = command.stdout(full).output().unwrap();
+        let stderr = String::from_utf8_lossy(&ran.stderr);
+        assert_eq!(ran.status.code(), Some(2), "{format}: {stderr}");
+        assert!(stderr.contains("cannot write the result"), "{format}: {stderr}");
+    }
+}
+
 /// The most memory that a query of these many kilobytes takes, in kB.
 fn peak_memory(scene: &Scene, rows: u32, format: &str) -> u64 {
     let sql = format!("select repeat('x', 1000) as v from range({rows})");
