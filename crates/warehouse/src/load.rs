@@ -117,6 +117,7 @@ impl Warehouse {
         let mut load = Load {
             warehouse: self,
             sequence: 0,
+            snapshot: LoadStats::default(),
             stats: LoadStats::default(),
             open: true,
         };
@@ -309,7 +310,10 @@ impl Warehouse {
 /// A load under way. Dropped without [`commit`](Load::commit), it leaves no trace.
 pub struct Load<'w> {
     warehouse: &'w Warehouse,
+    /// Number of the snapshot under way.
     sequence: i64,
+    snapshot: LoadStats,
+    /// Of the snapshots before it.
     stats: LoadStats,
     open: bool,
 }
@@ -326,14 +330,22 @@ impl Load<'_> {
         if self.warehouse.room.borrow_mut().add(batches)? {
             self.warehouse.enter(Phase::Load)?;
         }
-        self.stats += self.warehouse.take(batches, self.sequence)?;
+        self.snapshot += self.warehouse.take(batches, self.sequence)?;
         Ok(())
     }
 
-    /// Makes the load part of `raw`, and with it the `mark` of the snapshot it was: only once the lake has that snapshot.
-    /// It outlasts this process from the next [`Warehouse::checkpoint`] on; until then the lake would bring it again.
-    pub fn commit(mut self, mark: &LakeMark) -> Result<LoadStats> {
-        self.warehouse.write_mark(self.sequence, mark, self.stats)?;
+    /// All rows of a snapshot are pushed, and the lake has it. The rows after it get the next number, so that rows are
+    /// numbered by their snapshot, whichever loads they come in.
+    pub fn mark(&mut self, mark: &LakeMark) -> Result<()> {
+        self.warehouse.write_mark(self.sequence, mark, self.snapshot)?;
+        self.stats += std::mem::take(&mut self.snapshot);
+        self.sequence += 1;
+        Ok(())
+    }
+
+    /// Makes the marked snapshots part of `raw`; nothing may have been pushed since the last mark.
+    /// They outlast this process from the next [`Warehouse::checkpoint`] on; until then the lake would bring them again.
+    pub fn commit(mut self) -> Result<LoadStats> {
         self.warehouse
             .connection
             .execute_batch("commit")

@@ -70,6 +70,12 @@ fn mark(sequence: i64) -> LakeMark {
     }
 }
 
+/// Ends a load of one snapshot.
+fn finish(mut load: crate::Load<'_>, sequence: i64) -> LoadStats {
+    load.mark(&mark(sequence)).unwrap();
+    load.commit().unwrap()
+}
+
 fn stats(inserted: u64, updated: u64, unchanged: u64) -> LoadStats {
     LoadStats {
         inserted,
@@ -94,7 +100,7 @@ fn check(loads: &[(&[Row], LoadStats)], conversations: &[&str], sightings: &[&st
         let batches = [batch(&rows[..half]), batch(&rows[half..])];
         let mut load = warehouse.begin_load().unwrap();
         load.push(&batches).unwrap();
-        let loaded = load.commit(&mark(index as i64 + 1)).unwrap();
+        let loaded = finish(load, index as i64 + 1);
         assert_eq!(loaded, *expected, "load {index}");
     }
     let rows =
@@ -117,7 +123,7 @@ fn a_value_larger_than_the_memory_is_loaded() {
     let message = "x".repeat(80_000_000).leak();
     let mut load = warehouse.begin_load().unwrap();
     load.push(&[batch(&[("a", "f", 0, None, message)])]).unwrap();
-    assert_eq!(load.commit(&mark(1)).unwrap(), stats(1, 0, 0));
+    assert_eq!(finish(load, 1), stats(1, 0, 0));
     warehouse.checkpoint().unwrap();
     let length = "select cast(length(message) as varchar) from raw.conversations";
     assert_eq!(dump(&warehouse, length), ["80000000"]);
@@ -207,7 +213,7 @@ fn a_load_in_parts_is_one_load_and_an_abandoned_one_is_none() {
     let mut load = warehouse.begin_load().unwrap();
     load.push(&[first]).unwrap();
     load.push(&[second]).unwrap();
-    assert_eq!(load.commit(&mark(1)).unwrap(), stats(2, 1, 0));
+    assert_eq!(finish(load, 1), stats(2, 1, 0));
     let rows = "select concat_ws(' ', _id, source_offset, _load_seq) from raw.conversations order by 1";
     assert_eq!(dump(&warehouse, rows), ["a 1 1", "b 9 1"]);
 }

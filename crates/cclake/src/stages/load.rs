@@ -107,8 +107,8 @@ pub(super) enum News {
 pub(super) struct Loader<'w> {
     warehouse: &'w Warehouse,
     under_way: Option<Load<'w>>,
-    /// The snapshot that has all rows under way.
-    in_lake: Option<LakeMark>,
+    /// Whether the lake has all rows under way.
+    in_lake: bool,
     snapshots: usize,
     /// What became of the rows.
     pub(super) rows: RowCounts,
@@ -121,7 +121,7 @@ impl<'w> Loader<'w> {
         Self {
             warehouse,
             under_way: None,
-            in_lake: None,
+            in_lake: false,
             snapshots: 0,
             rows: RowCounts::default(),
             time: Duration::ZERO,
@@ -144,7 +144,7 @@ impl<'w> Loader<'w> {
     fn hear(&mut self, news: News) -> anyhow::Result<()> {
         match news {
             News::Rows(batches) => {
-                self.in_lake = None;
+                self.in_lake = false;
                 let load = match &mut self.under_way {
                     Some(load) => load,
                     none => none.insert(self.warehouse.begin_load()?),
@@ -152,7 +152,10 @@ impl<'w> Loader<'w> {
                 load.push(&batches)?;
             }
             News::Snapshot(mark) => {
-                self.in_lake = Some(mark);
+                if let Some(load) = &mut self.under_way {
+                    load.mark(&mark)?;
+                }
+                self.in_lake = true;
                 self.snapshots += 1;
                 if self.snapshots.is_multiple_of(SNAPSHOTS_PER_LOAD) {
                     self.commit()?;
@@ -164,8 +167,8 @@ impl<'w> Loader<'w> {
     }
 
     fn commit(&mut self) -> anyhow::Result<()> {
-        if let (Some(load), Some(mark)) = (self.under_way.take(), self.in_lake.take()) {
-            add(&mut self.rows, load.commit(&mark)?);
+        if let Some(load) = self.under_way.take().filter(|_| self.in_lake) {
+            add(&mut self.rows, load.commit()?);
         }
         Ok(())
     }
