@@ -42,7 +42,8 @@ pub(crate) fn table(batches: &[RecordBatch]) -> anyhow::Result<String> {
         .collect())
 }
 
-fn rows(batch: &RecordBatch) -> anyhow::Result<Vec<Vec<String>>> {
+/// The rows of a batch as text, empty where a value is null.
+pub(crate) fn rows(batch: &RecordBatch) -> anyhow::Result<Vec<Vec<String>>> {
     let options = FormatOptions::default().with_null("");
     let columns = batch
         .columns()

@@ -1,10 +1,10 @@
 //! The figures of the summary, asked of gold.
 
 use anyhow::Context as _;
-use arrow_array::RecordBatch;
-use arrow_cast::display::{ArrayFormatter, FormatOptions};
 use cclake_warehouse::Warehouse;
 use serde::Serialize;
+
+use crate::cells;
 
 /// What gold holds.
 #[derive(Debug, Serialize)]
@@ -128,26 +128,9 @@ fn list<T>(warehouse: &Warehouse, sql: &str, read: impl Fn(&[String]) -> T) -> a
 fn fetch(warehouse: &Warehouse, sql: &str) -> anyhow::Result<Vec<Vec<String>>> {
     let mut rows = Vec::new();
     for batch in &warehouse.query(sql)? {
-        rows.extend(text_rows(batch)?);
+        rows.extend(cells::rows(batch)?);
     }
     Ok(rows)
-}
-
-fn text_rows(batch: &RecordBatch) -> anyhow::Result<Vec<Vec<String>>> {
-    let options = FormatOptions::default().with_null("");
-    let columns = batch
-        .columns()
-        .iter()
-        .map(|column| ArrayFormatter::try_new(column.as_ref(), &options))
-        .collect::<Result<Vec<_>, _>>()?;
-    (0..batch.num_rows())
-        .map(|row| {
-            columns
-                .iter()
-                .map(|column| Ok(column.value(row).try_to_string()?))
-                .collect()
-        })
-        .collect()
 }
 
 fn number(text: &str) -> u64 {
