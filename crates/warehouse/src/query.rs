@@ -11,6 +11,9 @@ use crate::statement::only_statement;
 
 const WHAT: &str = "the query failed";
 
+/// How often a broken query runs again to learn its reason.
+const TRIES_FOR_A_REASON: u32 = 3;
+
 /// The metadata of a field whose texts stand for values of another kind.
 const TEXT_OF: &str = "cclake.text-of";
 
@@ -124,13 +127,37 @@ impl Warehouse {
         }
         // By steps: the iterator would panic on an error that DuckDB meets on the way.
         let mut batches = 0_usize;
-        while let Some(rows) = statement.step().during(ErrorKind::Query, WHAT)? {
+        while let Some(rows) = statement.step().map_err(|error| self.reason(&text, error))? {
             batches += 1;
             on_batch(with_schema(&RecordBatch::from(&rows), &schema)?)?;
         }
         if batches == 0 {
             on_batch(RecordBatch::new_empty(schema))?;
         }
+        Ok(())
+    }
+
+    /// Why a query broke off. Where one thread meets the error, DuckDB now and then lets the reader know only that it was
+    /// interrupted; as nobody interrupts, the query then runs once more to say what happened.
+    fn reason(&self, text: &str, mut error: duckdb::Error) -> Error {
+        for _ in 0..TRIES_FOR_A_REASON {
+            if !error.to_string().contains("INTERRUPT Error") {
+                break;
+            }
+            let again = self.run_through(text);
+            error = again.err().unwrap_or(error);
+        }
+        Error::duckdb(ErrorKind::Query, WHAT, error)
+    }
+
+    fn run_through(&self, text: &str) -> std::result::Result<(), duckdb::Error> {
+        // The error has ended the transaction that the query ran in.
+        let _ = self
+            .connection
+            .execute_batch("rollback; begin transaction read only");
+        let mut statement = self.connection.prepare(text)?;
+        drop(statement.stream_arrow([])?);
+        while statement.step()?.is_some() {}
         Ok(())
     }
 

@@ -259,7 +259,8 @@ fn rows_come_as_they_are_found_and_in_order() {
     assert!(ended.is_err_and(|error: Option<crate::Error>| error.is_none()));
     let late = warehouse
         .query("select case when range = 900000 then error('late') else range end from range(1000000)");
-    assert!(late.unwrap_err().to_string().contains("late"));
+    let late = late.unwrap_err().to_string();
+    assert!(late.contains("late"), "{late}");
 
     // The wrapping of written-out columns keeps the order.
     let mut expected = 300_000_i128;
