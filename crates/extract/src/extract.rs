@@ -38,11 +38,11 @@ pub struct Settings {
 pub struct FileCounts {
     /// Never seen before.
     pub fresh: u64,
-    /// Read on from where they stood.
-    pub resumed: u64,
+    /// Longer than when they were last looked at; read on from where they stood.
+    pub grown: u64,
     /// Read again from their start: truncated, rewritten, or of unknown position.
     pub reread: u64,
-    /// Not read.
+    /// As long as they were, and what was read of them is still there.
     pub unchanged: u64,
     /// Found under a new name (counted above too).
     pub renamed: u64,
@@ -106,8 +106,9 @@ fn count_files(plan: &Plan) -> FileCounts {
     for file in &plan.files {
         counts.renamed += u64::from(file.renamed_from.is_some());
         match file.action {
-            ReadPlan::Unchanged(_) => counts.unchanged += 1,
-            ReadPlan::Resume(_) => counts.resumed += 1,
+            // A file too young for its time to prove anything, or with a pending tail, is looked into again.
+            ReadPlan::Resume(ref resume) if resume.position.size < file.file.size => counts.grown += 1,
+            ReadPlan::Unchanged(_) | ReadPlan::Resume(_) => counts.unchanged += 1,
             ReadPlan::Fresh => counts.fresh += 1,
             ReadPlan::Reread => counts.reread += 1,
         }

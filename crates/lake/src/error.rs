@@ -6,14 +6,12 @@ use std::io;
 /// The crate's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What went wrong with the lake, as one sentence with the thing's name in it.
+/// What went wrong with the lake, as one sentence with the thing's name and the cause in it.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct Error {
     kind: ErrorKind,
     message: String,
-    #[source]
-    source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
 /// The kinds of failure a caller can tell apart.
@@ -47,11 +45,9 @@ pub enum ErrorKind {
 
 impl Error {
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        let message = message.into();
         Self {
             kind,
-            message,
-            source: None,
+            message: message.into(),
         }
     }
 
@@ -59,7 +55,7 @@ impl Error {
     pub(crate) fn from_source(what: &str, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         let source = source.into();
         let kind = classify(source.as_ref());
-        let cause = root_cause(source.as_ref());
+        let cause = cause(source.as_ref());
         let message = match kind {
             ErrorKind::DiskFull => {
                 format!("no space left on the disk: could not {what}; free some space and run again")
@@ -75,11 +71,7 @@ impl Error {
             ErrorKind::Corrupt => format!("could not {what}, a file is damaged: {cause}"),
             _ => format!("could not {what}: {cause}"),
         };
-        Self {
-            kind,
-            message,
-            source: Some(source),
-        }
+        Self { kind, message }
     }
 
     /// The same failure under another kind, for callers that know more than the source tells.
@@ -161,16 +153,25 @@ fn classify_sqlite(error: &sqlx::Error) -> Option<ErrorKind> {
         13 => Some(ErrorKind::DiskFull),
         // SQLITE_IOERR_SHMSIZE: the WAL's index could not grow.
         10 if code == 4874 => Some(ErrorKind::DiskFull),
-        10 | 14 => Some(ErrorKind::Io),
+        8 | 10 | 14 => Some(ErrorKind::Io),
         _ => None,
     }
 }
 
-fn root_cause(error: &(dyn StdError + 'static)) -> String {
-    let root = chain(error).last().unwrap_or(error);
+/// The root of the chain, or the library's message that quotes it, which also names the file.
+fn cause(error: &(dyn StdError + 'static)) -> String {
+    let root = text(chain(error).last().unwrap_or(error));
+    let mut quoting = chain(error)
+        .filter(|link| link.is::<iceberg::Error>())
+        .map(text)
+        .filter(|text| text.contains(&root));
+    quoting.next().unwrap_or(root)
+}
+
+fn text(link: &(dyn StdError + 'static)) -> String {
     // Only `message` is one line: the library's Display adds its kind and context.
-    root.downcast_ref::<iceberg::Error>()
-        .map_or_else(|| root.to_string(), |error| error.message().to_owned())
+    link.downcast_ref::<iceberg::Error>()
+        .map_or_else(|| link.to_string(), |error| error.message().to_owned())
 }
 
 fn chain<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {

@@ -104,7 +104,7 @@ impl From<FileCounts> for FileReport {
     fn from(files: FileCounts) -> Self {
         Self {
             new: files.fresh,
-            grown: files.resumed,
+            grown: files.grown,
             reread: files.reread,
             renamed: files.renamed,
             unchanged: files.unchanged,

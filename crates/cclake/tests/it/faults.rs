@@ -111,6 +111,43 @@ fn kills_at_any_moment_leave_no_trace() {
 }
 
 #[test]
+fn files_that_vanish_during_a_run_take_only_their_unread_lines_with_them() {
+    let mut moments = Moments(11);
+    for _ in 0..5 {
+        let scene = Scene::new();
+        let files: Vec<_> = (0..300)
+            .map(|file| {
+                let line = |line| prompt("s", &format!("{file}-{line}"), line, &"hello ".repeat(500)) + "\n";
+                scene.write(
+                    &format!("p/{file:03}.jsonl"),
+                    (0..40).map(line).collect::<String>(),
+                )
+            })
+            .collect();
+        let mut command = scene.command(&["run", "--json"]);
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        std::thread::sleep(moments.next(Duration::from_millis(300)));
+        // The last in the order of reading first.
+        for file in files.iter().skip(100).rev() {
+            std::fs::remove_file(file).unwrap();
+        }
+        let output = child.unwrap().wait_with_output().unwrap();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let lines = &report["ingest"]["lines"];
+        let new = lines["new"].as_i64().unwrap();
+        assert_eq!((lines["read"].as_i64(), new % 40), (Some(new), 0), "{report}");
+        assert!(new >= 100 * 40, "{report}");
+        scene.run(&["run"]);
+        assert_eq!(scene.number("select count(*) from fct_messages"), new);
+    }
+}
+
+#[test]
 fn kills_while_the_files_grow_lose_and_double_nothing() {
     let source = Scene::new();
     let whole = demo(&source, "60");

@@ -1,6 +1,9 @@
 //! What may happen to files between runs: nothing is lost, nothing doubled.
 
-use std::fs::{self, File};
+use std::{
+    fs::{self, File},
+    time::SystemTime,
+};
 
 use super::World;
 use crate::ReadPlan;
@@ -110,6 +113,22 @@ fn appended_lines_are_read_once() {
         ],
         &[(A, &[(0, "{\"n\":1}"), (8, "{\"n\":2}"), (20, "{\"n\":3}")])],
     );
+}
+
+#[test]
+fn only_a_file_with_more_bytes_has_grown() {
+    let mut world = World::new(1 << 20);
+    world.write("whole.jsonl", b"{\"n\":1}\n");
+    world.write("pending.jsonl", b"{\"n\":1}\n{\"n\"");
+    world.write("young.jsonl", b"{\"n\":1}\n");
+    let young = File::options().write(true).open(world.path("young.jsonl"));
+    young.unwrap().set_modified(SystemTime::now()).unwrap();
+    let [fresh, again] = [world.run().files, world.run().files];
+    assert_eq!((fresh.fresh, fresh.grown, fresh.unchanged), (3, 0, 0));
+    assert_eq!((again.fresh, again.grown, again.unchanged), (0, 0, 3));
+    world.write("pending.jsonl", b"{\"n\":1}\n{\"n\":2}\n");
+    let grown = world.run().files;
+    assert_eq!((grown.fresh, grown.grown, grown.unchanged), (0, 1, 2));
 }
 
 #[test]

@@ -189,3 +189,28 @@ fn a_full_disk_is_known_through_every_layer() {
         "no space left on the disk: could not write the table's rows; free some space and run again"
     );
 }
+
+#[test]
+fn a_refusal_names_the_file_once() {
+    let refused = || io::Error::from_raw_os_error(13);
+    let check = |error: iceberg::Error, sentence: &str| {
+        let error = Error::from_source("commit", error);
+        assert_eq!(
+            (error.kind(), error.to_string().as_str()),
+            (ErrorKind::Io, sentence)
+        );
+        assert!(
+            std::error::Error::source(&error).is_none(),
+            "its cause would be said twice"
+        );
+    };
+    let iceberg = |message: &str| iceberg::Error::new(iceberg::ErrorKind::Unexpected, message);
+    check(
+        iceberg("could not create /lake/a.avro: Permission denied (os error 13)").with_source(refused()),
+        "could not commit: could not create /lake/a.avro: Permission denied (os error 13)",
+    );
+    check(
+        iceberg("write").with_source(refused()),
+        "could not commit: Permission denied (os error 13)",
+    );
+}
