@@ -25,6 +25,11 @@ case
 end
 {%- endmacro -%}
 
+{#- Whether a tool is one of an MCP server: mcp__<server>__<tool>, where both may hold single underscores. -#}
+{%- macro is_mcp_tool(tool_name) -%}
+{{ tool_name }} like 'mcp!_!_%' escape '!'
+{%- endmacro -%}
+
 {#- Why a tool call has an error, by the text it came with. -#}
 {%- macro error_class(text) -%}
 case

@@ -19,6 +19,15 @@
 {%- macro iso_day_of_week(day) -%}{{ adapter.dispatch('iso_day_of_week', 'cclake')(day) }}{%- endmacro -%}
 {%- macro duckdb__iso_day_of_week(day) -%}isodow({{ day }}){%- endmacro -%}
 
+{#- Days from one date to a later one. -#}
+{%- macro days_between(first, second) -%}
+{{ integer_division(epoch_millis('cast(' ~ second ~ ' as timestamp)') ~ ' - ' ~ epoch_millis('cast(' ~ first ~ ' as timestamp)'), 86400000) }}
+{%- endmacro -%}
+
+{#- The date so many days later. -#}
+{%- macro days_after(day, days) -%}{{ adapter.dispatch('days_after', 'cclake')(day, days) }}{%- endmacro -%}
+{%- macro duckdb__days_after(day, days) -%}{{ day }} + cast({{ days }} as int){%- endmacro -%}
+
 {%- macro day_name(day) -%}{{ adapter.dispatch('day_name', 'cclake')(day) }}{%- endmacro -%}
 {%- macro duckdb__day_name(day) -%}dayname({{ day }}){%- endmacro -%}
 
@@ -40,9 +49,13 @@
 {%- macro text_lines(text) -%}{{ adapter.dispatch('text_lines', 'cclake')(text) }}{%- endmacro -%}
 {%- macro duckdb__text_lines(text) -%}case when {{ text }} = '' then [] else string_split(regexp_replace({{ text }}, '\n$', ''), chr(10)) end{%- endmacro -%}
 
-{#- Texts of a group joined in an order, by a line feed. -#}
-{%- macro join_lines(text, order_by) -%}{{ adapter.dispatch('join_lines', 'cclake')(text, order_by) }}{%- endmacro -%}
-{%- macro duckdb__join_lines(text, order_by) -%}string_agg({{ text }}, chr(10) order by {{ order_by }}){%- endmacro -%}
+{#- Texts of a group joined in an order. -#}
+{%- macro join_texts(text, separator, order_by) -%}{{ adapter.dispatch('join_texts', 'cclake')(text, separator, order_by) }}{%- endmacro -%}
+{%- macro duckdb__join_texts(text, separator, order_by) -%}string_agg({{ text }}, {{ separator }} order by {{ order_by }}){%- endmacro -%}
+
+{#- Bytes of a text in UTF-8. -#}
+{%- macro byte_length(text) -%}{{ adapter.dispatch('byte_length', 'cclake')(text) }}{%- endmacro -%}
+{%- macro duckdb__byte_length(text) -%}strlen({{ text }}){%- endmacro -%}
 
 {#- ---- lists ---- -#}
 

@@ -9,7 +9,8 @@ from_json({{ json }}, '{
     "usage": {
         "input_tokens": "bigint", "output_tokens": "bigint",
         "cache_creation_input_tokens": "bigint", "cache_read_input_tokens": "bigint",
-        "cache_creation": {"ephemeral_5m_input_tokens": "bigint", "ephemeral_1h_input_tokens": "bigint"}
+        "cache_creation": {"ephemeral_5m_input_tokens": "bigint", "ephemeral_1h_input_tokens": "bigint"},
+        "server_tool_use": {"web_search_requests": "bigint"}
     },
     "content": [{{ duckdb_block_shape() }}]
 }')

@@ -134,10 +134,25 @@ message_counts as (
         count(*) filter (where role = 'human') as human_messages,
         count(*) filter (where role = 'assistant') as assistant_messages,
         sum(content_length) as total_content_length,
+        count(distinct case when role = 'assistant' and turn_number > 0 then turn_number end) as turns,
         sum(input_tokens + output_tokens + cache_write_5m_tokens + cache_write_1h_tokens + cache_read_tokens) as token_count
     from {{ ref('int_messages_enriched') }} as message
     inner join touched on touched.session_id = message.session_id
     group by message.session_id
+
+),
+
+model_mixes as (
+
+    select session_id, {{ join_texts("concat(model, ' (', responses, ')')", "', '", 'responses desc, model') }} as models
+    from (
+        select message.session_id, message.model, count(*) as responses
+        from {{ ref('int_messages_enriched') }} as message
+        inner join touched on touched.session_id = message.session_id
+        where message.model is not null
+        group by message.session_id, message.model
+    )
+    group by session_id
 
 ),
 
@@ -149,6 +164,7 @@ tool_counts as (
         count(*) filter (where is_success) as successful_tool_calls,
         count(*) filter (where not is_success) as failed_tool_calls,
         count(distinct case when is_success and operation_type <> 'read' then file_path end) as files_modified,
+        count(*) filter (where is_success and operation_type <> 'read') as edits,
         sum(lines_added) as lines_added,
         sum(lines_removed) as lines_removed
     from {{ ref('int_tool_usage') }} as usage
@@ -173,12 +189,15 @@ select
     coalesce(last_lines.outcome, 'empty') as outcome,
     coalesce(message_counts.human_messages, 0) as human_messages,
     coalesce(message_counts.assistant_messages, 0) as assistant_messages,
+    coalesce(message_counts.turns, 0) as turns,
+    model_mixes.models,
     coalesce(message_counts.total_content_length, 0) as total_content_length,
     coalesce(message_counts.token_count, 0) as token_count,
     coalesce(tool_counts.tool_calls, 0) as tool_calls,
     coalesce(tool_counts.successful_tool_calls, 0) as successful_tool_calls,
     coalesce(tool_counts.failed_tool_calls, 0) as failed_tool_calls,
     coalesce(tool_counts.files_modified, 0) as files_modified,
+    coalesce(tool_counts.edits, 0) as edits,
     coalesce(tool_counts.lines_added, 0) as lines_added,
     coalesce(tool_counts.lines_removed, 0) as lines_removed,
     touched.version as _version
@@ -188,4 +207,5 @@ left join activity on activity.session_id = spans.session_id
 left join titles on titles.session_id = spans.session_id
 left join last_lines on last_lines.session_id = spans.session_id
 left join message_counts on message_counts.session_id = spans.session_id
+left join model_mixes on model_mixes.session_id = spans.session_id
 left join tool_counts on tool_counts.session_id = spans.session_id

@@ -13,6 +13,8 @@ calls as (
         call.session_id,
         call.line_id,
         call.response_id,
+        response.message_id,
+        response.turn_number,
         call.tool_name,
         call.tool_input,
         call.seen_in,
@@ -24,6 +26,7 @@ calls as (
         case when call.is_error then {{ error_class("coalesce(call.result_text, '')") }} end as error_class,
         coalesce(call.is_error, false) as is_error,
         call.result_text,
+        call.result_size,
         call.patch_lines_added,
         call.patch_lines_removed,
         call.result_type,
@@ -34,6 +37,28 @@ calls as (
         touched.version
     from {{ ref('stg_tool_calls') }} as call
     inner join touched on touched.session_id = call.session_id
+    left join {{ ref('int_messages_enriched') }} as response
+        on response.natural_key = call.response_id and response.role = 'assistant'
+
+),
+
+file_calls as (
+
+    select
+        tool_use_id,
+        {{ parse_file_input('tool_input') }} as asked
+    from calls
+    where tool_name in ('Read', 'Edit', 'MultiEdit', 'Write', 'NotebookEdit', 'NotebookRead')
+
+),
+
+files as (
+
+    select
+        tool_use_id,
+        coalesce(asked.file_path, asked.notebook_path) as file_path,
+        {{ list_length(text_lines('asked.content')) }} as written_lines
+    from file_calls
 
 ),
 
@@ -50,7 +75,23 @@ judged as (
 
 ),
 
--- Retries are not marked: a call counts as one where the same tool has just failed for the same agent.
+-- What a call is about: the file of a file tool, the command of a shell, else all that was asked.
+targets as (
+
+    select
+        calls.tool_use_id,
+        md5(coalesce(
+            files.file_path,
+            case when calls.tool_name = 'Bash' then {{ json_text('calls.tool_input', "'$.command'") }} end,
+            calls.tool_input
+        )) as target
+    from calls
+    left join files on files.tool_use_id = calls.tool_use_id
+
+),
+
+-- Retries are not marked: a call counts as one where the same tool has failed on the same target, for the same agent in
+-- the same turn, and has not succeeded since.
 attempts as (
 
     select
@@ -60,13 +101,16 @@ attempts as (
         calls.session_id,
         coalesce(calls.agent_id, '') as agent,
         calls.tool_name,
+        calls.turn_number,
+        targets.target,
         calls.timestamp,
         calls.source_file,
         calls.source_offset
     from calls
     inner join judged on judged.tool_use_id = calls.tool_use_id
+    inner join targets on targets.tool_use_id = calls.tool_use_id
     window earlier as (
-        partition by calls.session_id, calls.agent_id, calls.tool_name
+        partition by calls.session_id, calls.agent_id, calls.turn_number, calls.tool_name, targets.target
         order by calls.timestamp nulls last, calls.source_file, calls.source_offset, calls.tool_use_id
         rows between unbounded preceding and 1 preceding
     )
@@ -78,7 +122,7 @@ retries as (
     select
         tool_use_id,
         count(case when not is_success then 1 end) over (
-            partition by session_id, agent, tool_name, successes_before
+            partition by session_id, agent, turn_number, tool_name, target, successes_before
             order by timestamp nulls last, source_file, source_offset, tool_use_id
             rows between unbounded preceding and 1 preceding
         ) as retry_count
@@ -86,30 +130,20 @@ retries as (
 
 ),
 
-file_calls as (
-
-    select
-        tool_use_id,
-        {{ parse_file_input('tool_input') }} as asked
-    from calls
-    where tool_name in ('Read', 'Edit', 'MultiEdit', 'Write', 'NotebookEdit', 'NotebookRead')
-
-),
-
 operations as (
 
     select
         calls.tool_use_id,
-        coalesce(file_calls.asked.file_path, file_calls.asked.notebook_path) as file_path,
+        files.file_path,
         case
             when calls.tool_name in ('Read', 'NotebookRead') then 'read'
             when calls.tool_name <> 'Write' then 'edit'
             when calls.result_type = 'create' or calls.result_text like '%File created successfully%' then 'create'
             else 'overwrite'
         end as operation_type,
-        {{ list_length(text_lines('file_calls.asked.content')) }} as written_lines
+        files.written_lines
     from calls
-    inner join file_calls on file_calls.tool_use_id = calls.tool_use_id
+    inner join files on files.tool_use_id = calls.tool_use_id
 
 )
 
@@ -117,6 +151,8 @@ select
     calls.tool_use_id,
     calls.session_id,
     calls.response_id,
+    calls.message_id,
+    calls.turn_number,
     calls.tool_name,
     calls.seen_in,
     calls.is_sidechain,
@@ -130,6 +166,8 @@ select
     calls.error_class,
     {{ epoch_millis('calls.result_timestamp') }} - {{ epoch_millis('calls.timestamp') }} as duration_ms,
     retries.retry_count,
+    {{ byte_length('calls.tool_input') }} as input_size,
+    calls.result_size as output_size,
     operations.file_path,
     operations.operation_type,
     case

@@ -90,6 +90,7 @@ measured as (
         {{ cache_write_5m_tokens('said.usage') }} as cache_write_5m_tokens,
         {{ cache_write_1h_tokens('said.usage') }} as cache_write_1h_tokens,
         {{ sane_tokens('said.usage.cache_read_input_tokens') }} as cache_read_tokens,
+        {{ sane_tokens('said.usage.server_tool_use.web_search_requests') }} as web_search_requests,
         {{ patch_lines('result.structuredPatch', '+') }} as patch_lines_added,
         {{ patch_lines('result.structuredPatch', '-') }} as patch_lines_removed,
         result.type as result_type,
@@ -188,6 +189,7 @@ select
     cache_write_5m_tokens,
     cache_write_1h_tokens,
     cache_read_tokens,
+    web_search_requests,
     case type
         when 'message' then text
         when 'tool_result' then left(block.content, 500)
@@ -199,6 +201,7 @@ select
     case when type = 'tool_use' then block.name end as tool_name,
     case when type = 'tool_use' then cast(block.input as string) end as tool_input,
     case when type = 'tool_result' then coalesce(block.is_error, false) end as is_error,
+    case when type = 'tool_result' then {{ byte_length('block.content') }} end as result_size,
     case when type = 'tool_result' then patch_lines_added end as patch_lines_added,
     case when type = 'tool_result' then patch_lines_removed end as patch_lines_removed,
     case when type = 'tool_result' then result_type end as result_type,

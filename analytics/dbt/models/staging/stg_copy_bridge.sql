@@ -1,4 +1,4 @@
-{{ config(materialized='view') }}
+{{ config(materialized='table') }}
 
 -- Files are named after their session, sub-agents' files aside.
 with session_files as (

@@ -11,8 +11,9 @@ further_blocks as (
 
     select
         {{ line_id('entry') }} as line_id,
-        {{ join_lines(
+        {{ join_texts(
             "case when entry.type = 'message' and " ~ is_typed_by_human('entry.content') ~ " then entry.content end",
+            'chr(10)',
             'entry.block_index'
         ) }} as typed_text,
         sum(entry.content_length) as content_length,
@@ -42,6 +43,7 @@ lines as (
         entry.is_meta,
         entry.is_compact_summary,
         entry.is_api_error,
+        entry.git_branch,
         entry.is_api_error or coalesce(entry.model = '<synthetic>', false) as is_client_made,
         entry.message_id,
         entry.request_id,
@@ -52,6 +54,7 @@ lines as (
         entry.cache_write_5m_tokens,
         entry.cache_write_1h_tokens,
         entry.cache_read_tokens,
+        entry.web_search_requests,
         entry.type,
         entry.block_type,
         case when entry.type = 'message' then entry.content end as text,
@@ -112,6 +115,7 @@ select
     timestamp,
     is_sidechain,
     agent_id,
+    nullif(git_branch, '') as git_branch,
     message_id,
     request_id,
     model,
@@ -121,6 +125,7 @@ select
     cache_write_5m_tokens,
     cache_write_1h_tokens,
     cache_read_tokens,
+    web_search_requests,
     content,
     full_length as content_length,
     block_count,

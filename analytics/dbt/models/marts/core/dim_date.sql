@@ -1,6 +1,8 @@
 {{ config(materialized='table') }}
 
--- All hours of every day something happened on: a single wrong clock must not make a thousand empty years.
+{#- Days without anything that are still filled in: a single wrong clock must not make a thousand empty years. -#}
+{% set longest_gap = 366 %}
+
 with instants as (
 
     select timestamp as instant from {{ ref('int_messages_enriched') }}
@@ -11,11 +13,29 @@ with instants as (
 
 ),
 
-days as (
+active_days as (
 
     select distinct cast({{ local_time('instant') }} as date) as date
     from instants
     where instant is not null
+
+),
+
+gaps as (
+
+    select date, {{ days_between('date', 'lead(date) over (order by date)') }} as days_to_next
+    from active_days
+
+),
+
+-- Each day something happened on, and the quiet days up to the next one.
+days as (
+
+    select {{ days_after('date', 'quiet_day') }} as date
+    from (
+        select date, {{ explode_range('case when days_to_next <= ' ~ longest_gap ~ ' then days_to_next else 1 end') }} as quiet_day
+        from gaps
+    )
 
 ),
 

@@ -31,6 +31,10 @@ select
     tools.tool_name,
     coalesce(categories.tool_category, 'other') as tool_category,
     coalesce(categories.description, 'Not a tool known to this project') as description,
-    case when tools.tool_name like 'mcp!_!_%' escape '!' then split_part(tools.tool_name, '__', 2) end as mcp_server
+    case when {{ is_mcp_tool('tools.tool_name') }} then split_part(tools.tool_name, '__', 2) end as mcp_server,
+    case
+        when {{ is_mcp_tool('tools.tool_name') }}
+            then nullif(substr(tools.tool_name, length(split_part(tools.tool_name, '__', 2)) + 8), '')
+    end as mcp_tool
 from tools
 left join categories on categories.tool_name = tools.tool_name

@@ -8,7 +8,7 @@ with touched as (
 
 select
     {{ dbt_utils.generate_surrogate_key(['call.tool_use_id']) }} as tool_call_id,
-    response.message_id as message_key,
+    call.message_id as message_key,
     {{ dbt_utils.generate_surrogate_key(['call.session_id']) }} as session_key,
     {{ dbt_utils.generate_surrogate_key(['session.project_path']) }} as project_key,
     {{ dbt_utils.generate_surrogate_key(['call.tool_name']) }} as tool_key,
@@ -19,6 +19,9 @@ select
     call.error_class,
     call.duration_ms,
     cast(call.retry_count as bigint) as retry_count,
+    cast(call.input_size as bigint) as input_size,
+    cast(call.output_size as bigint) as output_size,
+    call.turn_number,
     call.is_sidechain,
     call.seen_in,
     call.timestamp,
@@ -27,5 +30,3 @@ select
 from {{ ref('int_tool_usage') }} as call
 inner join touched on touched.session_id = call.session_id
 inner join {{ ref('int_sessions_computed') }} as session on session.session_id = call.session_id
-left join {{ ref('int_messages_enriched') }} as response
-    on response.natural_key = call.response_id and response.role = 'assistant'

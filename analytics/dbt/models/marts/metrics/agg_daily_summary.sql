@@ -13,7 +13,12 @@ with messages as (
         sum(message.cache_write_5m_tokens) as cache_write_5m_tokens,
         sum(message.cache_write_1h_tokens) as cache_write_1h_tokens,
         sum(message.cache_read_tokens) as cache_read_tokens,
-        sum(message.token_count) as token_count
+        sum(message.token_count) as token_count,
+        sum(message.web_search_requests) as web_search_requests,
+        sum(message.cost_usd) as cost_usd,
+        sum(message.cost_usd) filter (where message.is_sidechain) as sub_agent_cost_usd,
+        sum(message.cache_savings_usd) as cache_savings_usd,
+        count(*) filter (where message.cost_usd is null) as unpriced_responses
     from {{ ref('fct_messages') }} as message
     inner join {{ ref('dim_date') }} as hours on hours.date_key = message.date_key
     group by hours.date
@@ -45,12 +50,55 @@ changes as (
     inner join {{ ref('dim_date') }} as hours on hours.date_key = operation.date_key
     group by hours.date
 
+),
+
+active_hours as (
+
+    select date, count(*) as active_hours
+    from {{ ref('agg_hourly_activity') }}
+    group by date
+
+),
+
+-- Sessions by the day they started; one that holds nothing that was said can neither be completed nor not.
+sessions as (
+
+    select
+        hours.date,
+        count(*) as sessions_started,
+        count(*) filter (where session.outcome <> 'empty') as sessions_with_an_end,
+        count(*) filter (where session.outcome = 'completed') as sessions_completed
+    from {{ ref('int_sessions_computed') }} as session
+    inner join {{ ref('dim_date') }} as hours on hours.date_key = session.date_key
+    group by hours.date
+
+),
+
+switches as (
+
+    select date, count(*) filter (where project_key <> project_before) as context_switches
+    from (
+        select
+            hours.date,
+            prompt.project_key,
+            lag(prompt.project_key) over (partition by hours.date order by prompt.timestamp, prompt.message_id) as project_before
+        from {{ ref('fct_messages') }} as prompt
+        inner join {{ ref('dim_date') }} as hours on hours.date_key = prompt.date_key
+        where prompt.role = 'human'
+    )
+    group by date
+
 )
 
 select
     day.date,
     cast(coalesce(messages.active_sessions, 0) as bigint) as active_sessions,
     cast(coalesce(messages.active_projects, 0) as bigint) as active_projects,
+    cast(coalesce(active_hours.active_hours, 0) as bigint) as active_hours,
+    cast(coalesce(switches.context_switches, 0) as bigint) as context_switches,
+    cast(coalesce(sessions.sessions_started, 0) as bigint) as sessions_started,
+    cast(coalesce(sessions.sessions_completed, 0) as bigint) as sessions_completed,
+    {{ percentage('sessions.sessions_completed', 'sessions.sessions_with_an_end') }} as task_completion_rate,
     cast(coalesce(messages.human_messages, 0) as bigint) as human_messages,
     cast(coalesce(messages.assistant_messages, 0) as bigint) as assistant_messages,
     cast(coalesce(messages.human_messages + messages.assistant_messages, 0) as bigint) as total_messages,
@@ -67,8 +115,24 @@ select
     cast(coalesce(messages.cache_write_5m_tokens, 0) as bigint) as cache_write_5m_tokens,
     cast(coalesce(messages.cache_write_1h_tokens, 0) as bigint) as cache_write_1h_tokens,
     cast(coalesce(messages.cache_read_tokens, 0) as bigint) as cache_read_tokens,
-    cast(coalesce(messages.token_count, 0) as bigint) as token_count
+    cast(coalesce(messages.token_count, 0) as bigint) as token_count,
+    {{ percentage('messages.cache_read_tokens', '(messages.cache_read_tokens + messages.input_tokens)') }} as cache_hit_rate,
+    {{ percentage(
+        'messages.cache_read_tokens',
+        '(messages.cache_read_tokens + messages.cache_write_5m_tokens + messages.cache_write_1h_tokens + messages.input_tokens)'
+    ) }} as cache_hit_rate_of_all,
+    cast(coalesce(messages.web_search_requests, 0) as bigint) as web_search_requests,
+    cast(coalesce(messages.cost_usd, 0) as decimal(24, 12)) as cost_usd,
+    cast(coalesce(messages.sub_agent_cost_usd, 0) as decimal(24, 12)) as sub_agent_cost_usd,
+    cast(coalesce(messages.cache_savings_usd, 0) as decimal(24, 12)) as cache_savings_usd,
+    cast(coalesce(messages.unpriced_responses, 0) as bigint) as unpriced_responses
 from {{ ref('dim_day') }} as day
 left join messages on messages.date = day.date
 left join tool_calls on tool_calls.date = day.date
 left join changes on changes.date = day.date
+left join active_hours on active_hours.date = day.date
+left join sessions on sessions.date = day.date
+left join switches on switches.date = day.date
+where messages.date is not null
+    or tool_calls.date is not null
+    or sessions.date is not null
