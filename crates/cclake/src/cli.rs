@@ -26,6 +26,9 @@ pub(crate) struct Global {
     /// Read settings from this file instead of ./cclake.toml or ~/.config/cclake/cclake.toml
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// Price tokens by this CSV before the list prices
+    #[arg(long, global = true, value_name = "FILE")]
+    pub prices: Option<PathBuf>,
     /// Print the result as one JSON document
     #[arg(long, global = true)]
     pub json: bool,

@@ -8,6 +8,7 @@ mod commands;
 mod data_dir;
 mod demo;
 mod memory;
+mod prices;
 mod printer;
 mod progress;
 mod project;

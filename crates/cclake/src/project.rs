@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use rust_embed::RustEmbed;
 
+use crate::prices;
 use crate::settings::Settings;
 
 /// `analytics/dbt` as it was when the binary was built.
@@ -13,19 +14,29 @@ use crate::settings::Settings;
 #[folder = "../../analytics/dbt/"]
 struct EmbeddedProject;
 
+/// The seed that the setting `prices` replaces.
+const OWN_PRICES: &str = "seeds/model_prices_override.csv";
+
 /// Files a dbt run leaves behind; they are no part of the project.
 const GENERATED: &[&str] = &["target", "logs", ".user.yml", ".git", ".DS_Store"];
 
 /// The project's text files by their path inside it.
 pub(crate) fn files(settings: &Settings) -> anyhow::Result<BTreeMap<String, String>> {
-    match &settings.dbt_project_dir {
+    let mut files = match &settings.dbt_project_dir {
         Some(folder) => {
             let mut files = BTreeMap::new();
             read_folder(folder, folder, &mut files)?;
-            Ok(files)
+            files
         }
-        None => Ok(embedded()),
+        None => embedded(),
+    };
+    if let Some(path) = &settings.prices {
+        let Some(seed) = files.get_mut(OWN_PRICES) else {
+            bail!("the dbt project has no {OWN_PRICES}, so that `prices` cannot be used with it");
+        };
+        *seed = prices::read(path, seed)?;
     }
+    Ok(files)
 }
 
 fn embedded() -> BTreeMap<String, String> {

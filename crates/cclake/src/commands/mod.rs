@@ -42,6 +42,7 @@ fn resolve(global: &Global, source: &SourceArgs) -> anyhow::Result<Settings> {
         config: global.config.clone(),
         data_dir: global.data_dir.clone(),
         paths: source.paths.clone(),
+        prices: global.prices.clone(),
     };
     Settings::resolve(&flags, &Environment::of_process()?)
 }

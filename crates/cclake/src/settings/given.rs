@@ -98,29 +98,20 @@ pub(super) fn read_environment(environment: &Environment, given: &mut BTreeMap<K
 
 /// What the command line says.
 pub(super) fn read_flags(flags: &Flags, given: &mut BTreeMap<Key, Given>) -> anyhow::Result<()> {
-    if let Some(path) = &flags.data_dir {
-        let values = vec![utf8(path)?];
-        given.insert(
-            Key::DataDir,
-            Given {
-                values,
-                origin: Origin::Flag("--data-dir"),
-            },
-        );
-    }
-    if !flags.paths.is_empty() {
-        let values = flags
-            .paths
+    let single = |path: &Option<PathBuf>| path.iter().cloned().collect::<Vec<_>>();
+    for (key, flag, paths) in [
+        (Key::DataDir, "--data-dir", single(&flags.data_dir)),
+        (Key::Paths, "--path", flags.paths.clone()),
+        (Key::Prices, "--prices", single(&flags.prices)),
+    ] {
+        let values = paths
             .iter()
             .map(|path| utf8(path))
-            .collect::<Result<_, _>>()?;
-        given.insert(
-            Key::Paths,
-            Given {
-                values,
-                origin: Origin::Flag("--path"),
-            },
-        );
+            .collect::<Result<Vec<_>, _>>()?;
+        if !values.is_empty() {
+            let origin = Origin::Flag(flag);
+            given.insert(key, Given { values, origin });
+        }
     }
     Ok(())
 }

@@ -91,6 +91,8 @@ pub(crate) struct Flags {
     pub(crate) data_dir: Option<PathBuf>,
     /// `--path`, repeated.
     pub(crate) paths: Vec<PathBuf>,
+    /// `--prices`.
+    pub(crate) prices: Option<PathBuf>,
 }
 
 /// What gold does with a document deleted at its source.
@@ -141,6 +143,8 @@ pub(crate) struct Settings {
     pub(crate) time_zone: String,
     /// Deleted source documents in gold.
     pub(crate) on_delete: OnDelete,
+    /// CSV of own prices.
+    pub(crate) prices: Option<PathBuf>,
     /// Own dbt project.
     pub(crate) dbt_project_dir: Option<PathBuf>,
     /// Target of the profile.
@@ -201,6 +205,7 @@ impl Resolver<'_> {
                 Key::OnDelete,
                 &OnDelete::ALL.map(|choice| (choice.name(), choice)),
             )?,
+            prices: self.optional_path(Key::Prices)?,
             dbt_project_dir: self.optional_path(Key::DbtProjectDir)?,
             dbt_target: self.optional_text(Key::DbtTarget)?,
             memory_mb: self.number(Key::MemoryMb, 384, [256, 1 << 20])?,

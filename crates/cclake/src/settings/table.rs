@@ -42,6 +42,8 @@ pub(crate) enum Key {
     TimeZone,
     /// Deleted source documents in gold.
     OnDelete,
+    /// CSV of own prices.
+    Prices,
     /// Own dbt project.
     DbtProjectDir,
     /// dbt target.
@@ -141,6 +143,13 @@ impl Key {
                 default: "keep",
                 doc: "What gold does with a document deleted at its source: `keep` counts it, `remove` drops it.",
             },
+            Self::Prices => &Setting {
+                key: Self::Prices,
+                name: "prices",
+                env: "CCLAKE_PRICES",
+                default: "the list prices alone",
+                doc: "A CSV of your own prices, in the columns of the seed `model_prices_override`; they win over the list prices, and the next run computes every cost anew. On the command line `--prices`.",
+            },
             Self::DbtProjectDir => &Setting {
                 key: Self::DbtProjectDir,
                 name: "dbt_project_dir",
@@ -187,6 +196,7 @@ pub(crate) static SETTINGS: &[&Setting] = &[
     Key::DeadLetterDir.setting(),
     Key::TimeZone.setting(),
     Key::OnDelete.setting(),
+    Key::Prices.setting(),
     Key::DbtProjectDir.setting(),
     Key::DbtTarget.setting(),
     Key::MemoryMb.setting(),

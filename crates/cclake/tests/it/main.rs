@@ -12,12 +12,15 @@
 )]
 
 mod support;
+mod talk;
 
 mod builds;
 mod commands;
+mod costs;
 mod faults;
 mod first_light;
 mod memory;
+mod metrics;
 mod oddities;
 mod peers;
 mod places;
