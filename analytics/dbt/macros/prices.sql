@@ -35,7 +35,7 @@ case when {{ count }} = 0 then 0 else cast({{ count }} as decimal(12, 0)) * {{ p
 {#- A mark of both price lists together: another one means that costs must be computed anew. -#}
 {%- macro price_list_mark() -%}
 (
-        select left(md5({{ join_texts('row_text', "','", 'row_text') }}), 8)
+        select coalesce(left(md5({{ join_texts('row_text', "','", 'row_text') }}), 8), 'none')
         from (
             {%- for list in ['model_prices', 'model_prices_override'] %}
             {{ 'union all' if not loop.first else '' }}

@@ -356,4 +356,28 @@ fn costs_by_day_and_model_equal_those_of_ccusage() {
             row["month"]
         );
     }
+
+    // A sub-agent's file is a session of its own there; here it belongs to the session that started it.
+    let session = report("session");
+    let (agents, sessions): (Vec<&Value>, Vec<&Value>) = session["sessions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .partition(|session| session["sessionId"].as_str().unwrap().starts_with("agent-"));
+    let ours: BTreeMap<String, f64> = scene
+        .query("select session_id, sum(cost_usd)::double as cost from fct_messages where seen_in = 'transcript' group by all")
+        .iter()
+        .map(|row| (row["session_id"].as_str().unwrap().to_owned(), row["cost"].as_f64().unwrap()))
+        .collect();
+    let cost = |session: &Value| session["totalCost"].as_f64().unwrap();
+    let more: Vec<f64> = sessions
+        .iter()
+        .map(|session| ours[session["sessionId"].as_str().unwrap()] - cost(session))
+        .filter(|difference| difference.abs() > 1e-7)
+        .collect();
+    assert_eq!(more.len(), 1, "{more:?}");
+    assert!(
+        (more[0] - agents.into_iter().map(cost).sum::<f64>()).abs() < 1e-7,
+        "{more:?}"
+    );
 }
