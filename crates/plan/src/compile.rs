@@ -7,6 +7,7 @@ use serde_json::Value as Json;
 use crate::error::{Error, ErrorKind, Place, Result};
 use crate::graph::config::Materialization;
 use crate::graph::{Detail, GenericTest, Graph, Node, NodeKind};
+use crate::jinja::scan;
 use crate::jinja::session::{Frame, Phase, Session, relation_value};
 use crate::jinja::values::{Relation, Target};
 
@@ -49,6 +50,7 @@ fn own_sql(session: &Session, node: &Node, incremental: bool) -> Result<String> 
     enter(session, node, incremental);
     let rendered = match &node.detail {
         Detail::Generic(_, test) => test_sql(session, &node.place, test),
+        Detail::Snapshot(_) => session.render_file(&scan::template(&node.place.file, &node.name)),
         _ => session.render_file(&node.place.file),
     };
     session.leave();

@@ -119,6 +119,13 @@ impl<'a> Fingerprints<'a> {
                         .to_owned(),
                 );
             }
+            Detail::Snapshot(config) => {
+                parts.push(format!("{config:?}"));
+                parts.push(compile::sql(self.graph, &self.session, node, false)?);
+                for hooks in [&node.common.pre_hooks, &node.common.post_hooks] {
+                    parts.extend(compile::hooks(&self.session, node, hooks, false)?);
+                }
+            }
             Detail::Model(model) => {
                 parts.push(format!("{model:?}"));
                 let both: &[bool] =

@@ -14,6 +14,7 @@ mod inputs;
 mod jinja;
 mod plan;
 mod project;
+mod snapshot;
 mod sql;
 mod yaml;
 
@@ -26,6 +27,7 @@ pub use jinja::values::Relation;
 pub use plan::{BuildPlan, ModelStep, SeedStep, Step, TestStep, Verdict, plan, plan_graph};
 pub use project::Project;
 pub use project::profile::Profile;
+pub use snapshot::{SnapshotColumns, SnapshotStep};
 pub use sql::{Purpose, Statement};
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The build plan: what to execute, as plain data.
 //!
-//! Seeds and models come in dependency order, then all tests: one transaction publishes everything, so a test that
+//! Seeds, models and snapshots come in dependency order, then all tests: one transaction publishes everything, so a test that
 //! fails early would save nothing, and tests on one relation can be fused into one query (see [`crate::fuse()`]).
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,12 +9,14 @@ use crate::compile;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::{Fingerprint, Fingerprints};
 use crate::fuse::{Probe, probe};
+use crate::graph::config::snapshot::SnapshotConfig;
 use crate::graph::config::{Materialization, ModelConfig, Severity, TestConfig};
 use crate::graph::{Detail, Graph, Node, NodeKind};
 use crate::inputs::{Inputs, RelationKind, Selection, What};
 use crate::jinja::session::Session;
 use crate::jinja::values::Relation;
 use crate::project::{Project, seed};
+use crate::snapshot::SnapshotStep;
 use crate::sql::{self, Purpose, Statement};
 
 /// What to do, in order.
@@ -35,6 +37,8 @@ pub enum Step {
     Seed(SeedStep),
     /// Build a model.
     Model(ModelStep),
+    /// Keep the history of a query's rows.
+    Snapshot(SnapshotStep),
     /// Run a test.
     Test(TestStep),
 }
@@ -123,11 +127,31 @@ impl TestStep {
 }
 
 impl Step {
+    /// What is noted of the node when the build is published, to tell later whether it changed; none for a test.
+    pub fn fingerprint(&self) -> Option<&str> {
+        match self {
+            Step::Seed(step) => Some(&step.fingerprint),
+            Step::Model(step) => Some(&step.fingerprint),
+            Step::Snapshot(step) => Some(&step.fingerprint),
+            Step::Test(_) => None,
+        }
+    }
+
+    fn relation(&self) -> Option<&Relation> {
+        match self {
+            Step::Seed(step) => Some(&step.relation),
+            Step::Model(step) => Some(&step.relation),
+            Step::Snapshot(step) => Some(&step.relation),
+            Step::Test(_) => None,
+        }
+    }
+
     /// Id of the step's node.
     pub fn node(&self) -> &str {
         match self {
             Step::Seed(step) => &step.node,
             Step::Model(step) => &step.node,
+            Step::Snapshot(step) => &step.node,
             Step::Test(step) => &step.node,
         }
     }
@@ -160,6 +184,7 @@ pub fn plan_graph(graph: &Graph, project: &Project, inputs: &Inputs) -> Result<B
         let step = match (&node.detail, inputs.what) {
             (Detail::Seed(_), What::Models | What::Build) => Some(planner.seed(node)?),
             (Detail::Model(model), What::Models | What::Build) => planner.model(node, model)?,
+            (Detail::Snapshot(config), What::Models | What::Build) => Some(planner.snapshot(node, config)?),
             _ => None,
         };
         steps.extend(step);
@@ -172,10 +197,7 @@ pub fn plan_graph(graph: &Graph, project: &Project, inputs: &Inputs) -> Result<B
         }
     }
     let mut schemas: Vec<String> = Vec::new();
-    for step in &steps {
-        let (Step::Seed(SeedStep { relation, .. }) | Step::Model(ModelStep { relation, .. })) = step else {
-            continue;
-        };
+    for relation in steps.iter().filter_map(Step::relation) {
         if !schemas.contains(&relation.schema) {
             schemas.push(relation.schema.clone());
         }
@@ -193,7 +215,7 @@ struct Planner<'a> {
     inputs: &'a Inputs,
     seeds: BTreeMap<&'a str, &'a str>,
     fingerprints: Fingerprints<'a>,
-    /// Incremental models this plan builds from nothing.
+    /// Incremental models and snapshots this plan builds from nothing.
     refreshed: BTreeSet<String>,
 }
 
@@ -286,6 +308,39 @@ impl Planner<'_> {
             full_refresh,
             reason,
         })))
+    }
+
+    /// A snapshot's table is never built from nothing again: its history is nowhere else.
+    fn snapshot(&mut self, node: &Node, config: &SnapshotConfig) -> Result<Step> {
+        let Some(relation) = &node.relation else {
+            return Err(Error::at(
+                ErrorKind::Graph,
+                &node.place,
+                "this snapshot has no table",
+            ));
+        };
+        let existing = self.existing(relation);
+        if existing == Some(RelationKind::View) {
+            let message = format!(
+                "{relation} is a view, and a snapshot is a table; drop it or give the snapshot an alias"
+            );
+            return Err(Error::at(ErrorKind::Graph, &node.place, message));
+        }
+        if existing.is_none() {
+            self.refreshed.insert(node.id.clone());
+        }
+        let (before, after) = self.hooks(node, false)?;
+        Ok(Step::Snapshot(SnapshotStep {
+            node: node.id.clone(),
+            relation: relation.clone(),
+            query: compile::sql(self.graph, self.session(), node, false)?,
+            exists: existing.is_some(),
+            before,
+            after,
+            fingerprint: self.fingerprints.of(node)?.to_string(),
+            config: config.clone(),
+            place: node.place.clone(),
+        }))
     }
 
     /// Whether an incremental model is built from nothing, and why.

@@ -16,9 +16,11 @@ pub enum Purpose {
     Drop,
     /// Makes the relation.
     Create,
-    /// New rows of an incremental model into a temporary table.
+    /// Adds columns; comes before any change of rows.
+    Alter,
+    /// New rows of an incremental model or a snapshot into a temporary table.
     Stage,
-    /// Staged rows into the model's table.
+    /// Staged rows into the node's table.
     Merge,
     /// A `post_hook`.
     PostHook,

@@ -199,6 +199,10 @@ impl Warehouse {
                     on_step(step);
                     self.build_seed(seed)?
                 }
+                Step::Snapshot(snapshot) => {
+                    on_step(step);
+                    self.build_snapshot(snapshot)?
+                }
             };
             report.models.push(ModelResult {
                 node: step.node().to_owned(),
@@ -217,7 +221,7 @@ impl Warehouse {
         self.run_statements(&model.node, &model.statements)
     }
 
-    fn run_statements(&self, node: &str, statements: &[Statement]) -> Result<()> {
+    pub(crate) fn run_statements(&self, node: &str, statements: &[Statement]) -> Result<()> {
         for statement in statements {
             self.execute(&statement.sql, &format!("{node} failed"))?;
         }
@@ -353,11 +357,7 @@ impl Warehouse {
     /// Notes what was published, in the transaction that publishes it.
     fn write_state(&self, plan: &BuildPlan, report: &BuildReport) -> Result<()> {
         let what = "cannot note what was built";
-        let fingerprint = |step: &Step| match step {
-            Step::Model(model) => Some((model.node.clone(), model.fingerprint.clone())),
-            Step::Seed(seed) => Some((seed.node.clone(), seed.fingerprint.clone())),
-            Step::Test(_) => None,
-        };
+        let fingerprint = |step: &Step| Some((step.node().to_owned(), step.fingerprint()?.to_owned()));
         let (nodes, fingerprints): (Vec<_>, Vec<_>) = plan.steps.iter().filter_map(fingerprint).unzip();
         self.append_texts("built_nodes", &["node", "fingerprint"], vec![nodes, fingerprints])?;
         self.execute(

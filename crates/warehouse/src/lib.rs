@@ -11,6 +11,7 @@ mod query;
 mod room;
 mod rows;
 mod statement;
+mod snapshots;
 
 pub use build::{BuildReport, ModelResult, Published, TestResult};
 pub use error::{Error, ErrorKind, Result};

@@ -146,6 +146,8 @@ fn how(step: &Step) -> String {
                 model.reason
             )
         }
+        Step::Snapshot(snapshot) if snapshot.exists => "snapshot, in place: new versions only".to_owned(),
+        Step::Snapshot(_) => "snapshot, anew: its table does not exist yet".to_owned(),
         Step::Test(test) => format!("test, severity {}", format!("{:?}", test.severity).to_lowercase()),
     }
 }

@@ -131,9 +131,13 @@ fn environment() -> BTreeMap<String, String> {
 /// Whether a build would see the same rows and the same project as the last one, which built and tested all of it.
 fn is_current(plan: &BuildPlan, published: &Published, warehouse: &Warehouse) -> anyhow::Result<bool> {
     let same_project = plan.steps.iter().all(|step| match step {
-        Step::Model(model) => published.fingerprints.get(&model.node) == Some(&model.fingerprint),
         Step::Seed(seed) => seed.unchanged,
-        Step::Test(_) => true,
+        _ => step.fingerprint().is_none_or(|now| {
+            published
+                .fingerprints
+                .get(step.node())
+                .is_some_and(|built| built == now)
+        }),
     });
     let same_rows = published.load_sequence == Some(warehouse.load_sequence()?);
     Ok(published.complete && same_project && same_rows)

@@ -26,6 +26,8 @@ mod peers;
 mod places;
 mod readers;
 mod refusals;
+
+mod snapshots;
 mod sources;
 mod tidy;
 mod truth;

@@ -1,5 +1,7 @@
 //! A node's configuration: the layers dbt merges, turned once into a type without invalid states.
 
+pub(crate) mod snapshot;
+
 use indexmap::IndexMap;
 use serde_json::Value as Json;
 

@@ -33,7 +33,7 @@ impl Parser<'_> {
             PropertiesOf::Model => "model",
             PropertiesOf::Seed => "seed",
             PropertiesOf::Test => "test",
-            PropertiesOf::Snapshot => return Ok(()),
+            PropertiesOf::Snapshot => "snapshot",
         };
         let id = format!("{kind}.{}.{}", package.name, properties.name);
         let Some(draft) = self.drafts.iter().find(|draft| draft.node.id == id) else {

@@ -68,7 +68,7 @@ fn names(drafts: &[Draft]) -> Result<Names> {
                     .or_default()
                     .push(entry);
             }
-            NodeKind::Model(_) | NodeKind::Seed => {
+            NodeKind::Model(_) | NodeKind::Seed | NodeKind::Snapshot => {
                 let same = names.refs.entry(node.name.clone()).or_default();
                 if *enabled
                     && same
@@ -76,7 +76,7 @@ fn names(drafts: &[Draft]) -> Result<Names> {
                         .any(|(package, id)| *package == node.package && !names.disabled.contains(id))
                 {
                     let message = format!(
-                        "`{}` is the name of another model or seed too; names must differ",
+                        "`{}` is the name of another model, seed or snapshot too; names must differ",
                         node.name
                     );
                     return Err(Error::at(ErrorKind::Graph, &node.place, message));

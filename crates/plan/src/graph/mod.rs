@@ -23,6 +23,7 @@ use crate::jinja::catalog::Macro;
 use crate::jinja::session::{Dependency, Session, World};
 use crate::jinja::values::{Relation, Target};
 use crate::project::Project;
+use config::snapshot::SnapshotConfig;
 use config::{CommonConfig, Materialization, ModelConfig, SeedConfig, TestConfig};
 
 /// What a node is.
@@ -32,6 +33,8 @@ pub enum NodeKind {
     Model(Materialization),
     /// A CSV file.
     Seed,
+    /// A table that keeps the history of a query's rows.
+    Snapshot,
     /// A table somebody else fills.
     Source,
     /// A generic or singular test.
@@ -44,6 +47,7 @@ impl NodeKind {
         match self {
             NodeKind::Model(_) => "model",
             NodeKind::Seed => "seed",
+            NodeKind::Snapshot => "snapshot",
             NodeKind::Source => "source",
             NodeKind::Test => "test",
         }
@@ -72,7 +76,7 @@ pub struct Node {
     pub name: String,
     /// Package it belongs to.
     pub package: String,
-    /// Model, seed, source or test.
+    /// Model, seed, snapshot, source or test.
     pub kind: NodeKind,
     /// Where it is defined.
     pub place: Place,
@@ -107,6 +111,7 @@ pub struct Node {
 pub(crate) enum Detail {
     Model(ModelConfig),
     Seed(SeedConfig),
+    Snapshot(SnapshotConfig),
     Source,
     Singular(TestConfig),
     Generic(TestConfig, GenericTest),
@@ -167,10 +172,15 @@ impl Graph {
         select::select(self, selection)
     }
 
-    /// The compiled query of a model or test as a full build runs it; none for other nodes.
+    /// The compiled query of a model, snapshot or test as a full build runs it; none for other nodes.
     pub fn compiled(&self, id: &str) -> Result<Option<String>> {
         match self.nodes.get(id) {
-            Some(node) if matches!(node.kind, NodeKind::Model(_) | NodeKind::Test) => {
+            Some(node)
+                if matches!(
+                    node.kind,
+                    NodeKind::Model(_) | NodeKind::Snapshot | NodeKind::Test
+                ) =>
+            {
                 compile::sql(self, &self.session, node, false).map(Some)
             }
             _ => Ok(None),

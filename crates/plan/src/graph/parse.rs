@@ -61,9 +61,10 @@ impl Parser<'_> {
         for file in &package.files {
             let properties = properties_of(package, file);
             match file.kind {
-                FileKind::Model | FileKind::Seed => self.relation_file(package, file, properties)?,
+                FileKind::Model | FileKind::Seed | FileKind::Snapshot => {
+                    self.relation_file(package, file, properties)?;
+                }
                 FileKind::Test => self.singular(package, file, properties)?,
-                FileKind::Snapshot => self.snapshot(package, file, properties)?,
             }
         }
         for source in &package.schema.sources {
@@ -148,11 +149,10 @@ impl Parser<'_> {
         file: &SourceFile,
         properties: Option<&Properties>,
     ) -> Result<()> {
-        let is_model = file.kind == FileKind::Model;
-        let tree: fn(&Package) -> &ConfigTree = if is_model {
-            |of| &of.settings.models
-        } else {
-            |of| &of.settings.seeds
+        let (word, tree): (&str, fn(&Package) -> &ConfigTree) = match file.kind {
+            FileKind::Seed => ("seed", |of| &of.settings.seeds),
+            FileKind::Snapshot => ("snapshot", |of| &of.settings.snapshots),
+            FileKind::Model | FileKind::Test => ("model", |of| &of.settings.models),
         };
         self.session.enter(Frame {
             package: package.name.clone(),
@@ -165,19 +165,14 @@ impl Parser<'_> {
         }
         self.session
             .enter(self.frame(package, &file.path, &file.name, &layers));
-        if is_model {
-            self.session.render_file(&file.path)?;
+        if file.kind != FileKind::Seed {
+            self.session.render_file(&file.template)?;
         }
         let mut frame = self.session.leave();
-        let config_place = Place::new(&file.path, config_line(&file.text));
+        let place = Place::new(&file.path, file.line);
+        let config_place = Place::new(&file.path, file.line.saturating_sub(1) + config_line(&file.text));
         layers.add(&captured(&mut frame, &config_place));
-        let id = format!(
-            "{}.{}.{}",
-            if is_model { "model" } else { "seed" },
-            package.name,
-            file.name
-        );
-        let place = Place::new(&file.path, 0);
+        let id = format!("{word}.{}.{}", package.name, file.name);
         let common = Common {
             id,
             package,
@@ -189,48 +184,25 @@ impl Parser<'_> {
             text: &file.text,
         };
         let raw = common.layers.0.clone();
-        let (settings, kind, detail) = if is_model {
-            let (settings, model) = config::model(&raw, &place)?;
-            (
-                settings,
-                NodeKind::Model(model.materialization),
-                Detail::Model(model),
-            )
-        } else {
-            let (settings, seed) = config::seed(&raw, &place)?;
-            (settings, NodeKind::Seed, Detail::Seed(seed))
+        let (settings, kind, detail) = match file.kind {
+            FileKind::Seed => {
+                let (settings, seed) = config::seed(&raw, &place)?;
+                (settings, NodeKind::Seed, Detail::Seed(seed))
+            }
+            FileKind::Snapshot => {
+                let (settings, snapshot) = config::snapshot::snapshot(&raw, &place)?;
+                (settings, NodeKind::Snapshot, Detail::Snapshot(snapshot))
+            }
+            FileKind::Model | FileKind::Test => {
+                let (settings, model) = config::model(&raw, &place)?;
+                let kind = NodeKind::Model(model.materialization);
+                (settings, kind, Detail::Model(model))
+            }
         };
         let mut draft = self.draft(common, settings, kind, detail)?;
         self.describe(&mut draft.node, properties)?;
         self.drafts.push(draft);
         Ok(())
-    }
-
-    fn snapshot(
-        &mut self,
-        package: &Package,
-        file: &SourceFile,
-        properties: Option<&Properties>,
-    ) -> Result<()> {
-        let mut layers = self.tree_layers(package, &file.fqn, |of| &of.settings.snapshots)?;
-        if let Some(properties) = properties {
-            layers.add(&self.evaluated(&properties.config)?);
-        }
-        let disabled = |value: &Json| value == &Json::Bool(false);
-        if layers
-            .0
-            .get("enabled")
-            .is_some_and(|setting| disabled(&setting.value))
-            || file.text.replace(' ', "").contains("enabled=false")
-        {
-            return Ok(());
-        }
-        let message = "snapshots are not supported by the built-in runner yet; set `enabled: false` for it or use stock dbt";
-        Err(Error::at(
-            ErrorKind::Unsupported,
-            &Place::new(&file.path, 0),
-            message,
-        ))
     }
 
     fn singular(
@@ -285,7 +257,12 @@ impl Parser<'_> {
     ) -> Result<Draft> {
         let mut relation = None;
         if settings.enabled && kind != NodeKind::Test {
-            relation = Some(self.place_relation(&common, &settings)?);
+            let mut placed = self.place_relation(&common, &settings)?;
+            if let Detail::Snapshot(snapshot) = &detail {
+                placed.schema = snapshot.target_schema.clone().unwrap_or(placed.schema);
+                placed.database = snapshot.target_database.clone().unwrap_or(placed.database);
+            }
+            relation = Some(placed);
         }
         let model = node_value(&common, kind, relation.as_ref(), &settings);
         common.frame.model = model_value(&model);

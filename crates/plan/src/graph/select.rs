@@ -237,6 +237,7 @@ fn by_config(node: &Node, key: &str, value: &str) -> bool {
         return match node.kind {
             NodeKind::Model(materialization) => materialization.as_str() == value,
             NodeKind::Seed => value == "seed",
+            NodeKind::Snapshot => value == "snapshot",
             NodeKind::Test => value == "test",
             NodeKind::Source => false,
         };
@@ -279,10 +280,12 @@ fn like(pattern: &str, text: &str) -> bool {
 }
 
 fn suggest(graph: &Graph, criterion: &Criterion<'_>) -> String {
-    let names = graph
-        .nodes
-        .values()
-        .filter(|node| matches!(node.kind, NodeKind::Model(_) | NodeKind::Seed));
+    let names = graph.nodes.values().filter(|node| {
+        matches!(
+            node.kind,
+            NodeKind::Model(_) | NodeKind::Seed | NodeKind::Snapshot
+        )
+    });
     let best = names
         .map(|node| (super::link::distance(criterion.value, &node.name), &node.name))
         .min();

@@ -59,7 +59,7 @@ impl Catalog {
                 }
                 BlockKind::Snapshot | BlockKind::Docs => continue,
             };
-            let template = format!("{file}#{name}");
+            let template = scan::template(file, &name);
             let made = Macro {
                 package: package.to_owned(),
                 name: name.clone(),

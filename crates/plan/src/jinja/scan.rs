@@ -33,6 +33,11 @@ pub(crate) const MACRO: &str = "macro__";
 /// The function list and mapping literals are passed through (see [`with_mutable_literals`]).
 pub(crate) const MUTABLE: &str = "mutable__";
 
+/// The name of the template of a block that is one of several in its file.
+pub(crate) fn template(file: &str, block: &str) -> String {
+    format!("{file}#{block}")
+}
+
 /// One `{% … %}` tag.
 struct Tag {
     start: usize,

@@ -62,6 +62,10 @@ pub(crate) struct SourceFile {
     /// Package, folders below the model path, name.
     pub(crate) fqn: Vec<String>,
     pub(crate) text: String,
+    /// Where `text` begins in the file; 0 if it is all of it.
+    pub(crate) line: usize,
+    /// Name of the template that renders it.
+    pub(crate) template: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -253,6 +257,17 @@ fn load_package(
         match (role, extension) {
             (_, "yml" | "yaml") => {
                 let mut schema = schema::parse(path, text)?;
+                for properties in &schema.properties {
+                    if let Some(relation) = &properties.relation {
+                        let file = SourceFile {
+                            name: properties.name.clone(),
+                            ..source_file(&name, FileKind::Snapshot, path, folders, "")
+                        };
+                        let text = format!("select * from {{{{ {relation} }}}}");
+                        let line = properties.place.line;
+                        add_snapshot(&mut package, env, file, &text, line)?;
+                    }
+                }
                 package.schema.properties.append(&mut schema.properties);
                 package.schema.sources.append(&mut schema.sources);
             }
@@ -263,11 +278,21 @@ fn load_package(
                 docs.extend(blocks.map(|block| (block.name, block.body.trim().to_owned())));
             }
             (Role::Macros, "sql") => catalog.add_file(&name, path, text)?,
-            (Role::File(FileKind::Seed), "csv")
-            | (Role::File(FileKind::Model | FileKind::Test | FileKind::Snapshot), "sql") => {
+            (Role::File(FileKind::Snapshot), "sql") => {
+                for block in scan::blocks(path, text)? {
+                    if block.kind == BlockKind::Snapshot {
+                        let mut file = source_file(&name, FileKind::Snapshot, path, folders, "");
+                        // The file's own name stays in front of the snapshot's.
+                        file.fqn.push(block.name.clone());
+                        file.name = block.name;
+                        add_snapshot(&mut package, env, file, &block.body, block.line)?;
+                    }
+                }
+            }
+            (Role::File(FileKind::Seed), "csv") | (Role::File(FileKind::Model | FileKind::Test), "sql") => {
                 let Role::File(kind) = role else { continue };
                 package.files.push(source_file(&name, kind, path, folders, text));
-                if matches!(kind, FileKind::Model | FileKind::Test) {
+                if kind != FileKind::Seed {
                     let added = env.add_template_owned(path.clone(), scan::with_mutable_literals(text));
                     added.map_err(|error| translate(&error, path, None))?;
                 }
@@ -283,6 +308,28 @@ fn load_package(
         }
     }
     Ok(package)
+}
+
+/// Adds a snapshot whose SQL starts at `line` of its file.
+fn add_snapshot(
+    package: &mut Package,
+    env: &mut Environment<'static>,
+    mut file: SourceFile,
+    sql: &str,
+    line: usize,
+) -> Result<()> {
+    file.template = scan::template(&file.path, &file.name);
+    sql.clone_into(&mut file.text);
+    file.line = line;
+    let template = format!(
+        "{}{}",
+        "\n".repeat(line.saturating_sub(1)),
+        scan::with_mutable_literals(sql)
+    );
+    env.add_template_owned(file.template.clone(), template)
+        .map_err(|error| translate(&error, &file.path, None))?;
+    package.files.push(file);
+    Ok(())
 }
 
 #[derive(Clone, Copy)]
@@ -333,5 +380,7 @@ fn source_file(package: &str, kind: FileKind, path: &str, below: &str, text: &st
         name,
         fqn,
         text: text.to_owned(),
+        line: 0,
+        template: path.to_owned(),
     }
 }

@@ -14,6 +14,8 @@ pub(crate) struct Properties {
     pub(crate) name: String,
     pub(crate) place: Place,
     pub(crate) description: String,
+    /// What a snapshot without SQL of its own reads: `ref(…)` or `source(…)`.
+    pub(crate) relation: Option<String>,
     pub(crate) config: RawConfig,
     pub(crate) columns: Vec<ColumnProperties>,
     pub(crate) tests: Vec<TestProperties>,
@@ -130,14 +132,23 @@ pub(crate) fn parse(file: &str, text: &str) -> Result<SchemaFile> {
 fn properties(file: &str, of: PropertiesOf, node: &Node) -> Result<Properties> {
     let mut fields = Fields::of(file, "these properties", node)?;
     fields.ignore(&["docs", "meta", "access", "deprecation_date", "constraints"]);
-    for key in ["versions", "latest_version", "time_spine", "group", "relation"] {
+    for key in ["versions", "latest_version", "time_spine", "group"] {
         fields.refuse(key, "is not supported by the built-in runner")?;
+    }
+    let relation = fields.text("relation")?;
+    if relation.is_some() && of != PropertiesOf::Snapshot {
+        return Err(Error::at(
+            ErrorKind::Project,
+            &fields.place(),
+            "`relation` is for snapshots only; remove it",
+        ));
     }
     let properties = Properties {
         of,
         place: fields.place(),
         name: fields.required_text("name")?,
         description: fields.text("description")?.unwrap_or_default(),
+        relation,
         config: config(file, fields.take("config"))?,
         columns: fields
             .list("columns")?

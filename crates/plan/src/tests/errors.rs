@@ -31,7 +31,7 @@ fn circles_and_doubles() {
     assert_snapshot!(check(
         "--- models/a.sql\nselect * from {{ ref('b') }}\n--- models/b.sql\nselect * from {{ ref('c') }}\n--- models/c.sql\nselect * from {{ ref('a') }}"
     ), @"error: models/a.sql: models refer to each other in a circle: c → b → a → c");
-    assert_snapshot!(check("--- models/a.sql\nselect 1\n--- models/x/a.sql\nselect 1"), @"error: models/x/a.sql: `a` is the name of another model or seed too; names must differ");
+    assert_snapshot!(check("--- models/a.sql\nselect 1\n--- models/x/a.sql\nselect 1"), @"error: models/x/a.sql: `a` is the name of another model, seed or snapshot too; names must differ");
     assert_snapshot!(check("--- models/a.sql\nselect 1\n--- models/b.sql\n{{ config(alias='A') }}select 1"), @r#"error: models/b.sql: `model.shop.a` and `model.shop.b` both build "db"."main"."A"; give one of them an alias or a schema"#);
 }
 
@@ -42,7 +42,7 @@ fn what_is_not_supported() {
     assert_snapshot!(check("--- models/a.sql\n{{ config(my_key=1) }}select 1"), @"error: models/a.sql:1: config `my_key` is not known to the built-in runner; put your own keys under `meta`");
     assert_snapshot!(check("--- models/a.sql\nselect {{ run_query('select 1') }}"), @"error: models/a.sql:1: `run_query` is not supported by the built-in runner: templates cannot query the database");
     assert_snapshot!(check("--- models/a.py\nx"), @"error: models/a.py: Python models are not supported by the built-in runner");
-    assert_snapshot!(check("--- snapshots/a.sql\n{% snapshot s %}select 1{% endsnapshot %}"), @"error: snapshots/a.sql: snapshots are not supported by the built-in runner yet; set `enabled: false` for it or use stock dbt");
+    assert_snapshot!(check("--- snapshots/a.sql\n{% snapshot s %}select 1{% endsnapshot %}"), @"error: snapshots/a.sql:1: this snapshot needs the config `strategy`");
     assert_snapshot!(check("--- dbt_project.yml\nname: shop\n\non-run-end: ['select 1']"), @"error: dbt_project.yml:3: `on-run-end` is not supported by the built-in runner; use a model's pre_hook or post_hook");
     assert_snapshot!(check("--- models/a.sql\nselect 1\n--- models/a.yml\nunit_tests:\n  - name: x"), @"error: models/a.yml:1: `unit_tests` are not supported by the built-in runner");
     assert_snapshot!(check("--- macros/m.sql\n{% materialization special, default %}x{% endmaterialization %}"), @"error: macros/m.sql:1: materialization `special` is the project's own; the built-in runner has only dbt's");

@@ -6,6 +6,7 @@ mod errors;
 mod models;
 mod refresh;
 mod selection;
+mod snapshots;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -57,6 +58,9 @@ fn check_with(project: &str, inputs: &Inputs) -> String {
                 step.statements
                     .iter()
                     .for_each(|statement| _ = writeln!(out, "{};", statement.sql));
+            }
+            Step::Snapshot(step) => {
+                let _ = writeln!(out, "== {} (snapshot)\n{}", step.node, step.query);
             }
             Step::Test(step) => {
                 let _ = writeln!(out, "== {}\n{}", step.node, step.sql);

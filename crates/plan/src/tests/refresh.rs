@@ -30,6 +30,7 @@ fn reasons(before: &str, after: &str, change: impl Fn(&mut Inputs)) -> String {
         let (node, relation, fingerprint) = match step {
             Step::Model(step) => (step.node, step.relation, step.fingerprint),
             Step::Seed(step) => (step.node, step.relation, step.fingerprint),
+            Step::Snapshot(step) => (step.node, step.relation, step.fingerprint),
             Step::Test(_) => continue,
         };
         inputs
@@ -48,6 +49,7 @@ fn reasons(before: &str, after: &str, change: impl Fn(&mut Inputs)) -> String {
             step.node,
             if step.unchanged { "unchanged" } else { "load" }
         ),
+        Step::Snapshot(step) => format!("{}: exists {}", step.node, step.exists),
         Step::Test(step) => step.node.clone(),
     });
     reasons.collect::<Vec<_>>().join("\n")
