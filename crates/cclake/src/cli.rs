@@ -57,6 +57,9 @@ pub(crate) enum Command {
     /// Look at input that could not become rows
     #[command(subcommand)]
     Dlq(DlqCommand),
+    /// Document the project and what it built
+    #[command(subcommand)]
+    Docs(DocsCommand),
     /// Write synthetic transcripts with all the quirks of real ones
     Demo(DemoArgs),
     /// Show every setting and where its value came from
@@ -141,6 +144,12 @@ pub(crate) enum DlqCommand {
         /// Its id, or the first characters of it
         id: String,
     },
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum DocsCommand {
+    /// Write dbt's manifest.json and catalog.json into the data directory's target folder
+    Generate,
 }
 
 #[derive(Debug, Clone, Args)]

@@ -2,6 +2,7 @@
 //!
 //! The conductor: it hands Arrow batches from stage to stage and is the only crate that knows all of them.
 
+mod artifacts;
 mod cells;
 mod cli;
 mod commands;

@@ -5,6 +5,7 @@
 //!
 //! What dbt can and this runner cannot do is an error that names the file and line, never a step left out.
 
+pub mod artifacts;
 mod compile;
 mod error;
 mod fingerprint;

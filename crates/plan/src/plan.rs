@@ -73,6 +73,8 @@ pub struct ModelStep {
     pub relation: Relation,
     /// How it is built.
     pub materialization: Materialization,
+    /// The compiled query.
+    pub query: String,
     /// Ready SQL.
     pub statements: Vec<Statement>,
     /// To be stored when the build is published.
@@ -134,6 +136,16 @@ impl Step {
             Step::Model(step) => Some(&step.fingerprint),
             Step::Snapshot(step) => Some(&step.fingerprint),
             Step::Test(_) => None,
+        }
+    }
+
+    /// The compiled query; none for a seed.
+    pub fn query(&self) -> Option<&str> {
+        match self {
+            Step::Seed(_) => None,
+            Step::Model(step) => Some(&step.query),
+            Step::Snapshot(step) => Some(&step.query),
+            Step::Test(step) => Some(&step.sql),
         }
     }
 
@@ -303,6 +315,7 @@ impl Planner<'_> {
             node: node.id.clone(),
             relation: relation.clone(),
             materialization: model.materialization,
+            query,
             statements,
             fingerprint: fingerprint.to_string(),
             full_refresh,

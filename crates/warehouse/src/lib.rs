@@ -4,14 +4,15 @@
 //! commit publishes it, [`Warehouse::query`] answers questions. All calls block.
 
 mod build;
+mod catalog;
 mod error;
 mod load;
 mod open;
 mod query;
 mod room;
 mod rows;
-mod statement;
 mod snapshots;
+mod statement;
 
 pub use build::{BuildReport, ModelResult, Published, TestResult};
 pub use error::{Error, ErrorKind, Result};

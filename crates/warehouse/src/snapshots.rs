@@ -12,8 +12,8 @@ impl Warehouse {
         let mut columns = SnapshotColumns::default();
         if snapshot.exists {
             let what = format!("{} failed", snapshot.node);
-            columns.query = self.describe(&format!("select * from (\n{}\n)", snapshot.query), &what)?;
-            columns.table = self.describe(&snapshot.relation.to_string(), &what)?;
+            columns.query = self.columns_of(&format!("select * from (\n{}\n)", snapshot.query), &what)?;
+            columns.table = self.columns_of(&snapshot.relation.to_string(), &what)?;
         }
         let statements = snapshot
             .statements(&columns)
@@ -28,7 +28,7 @@ impl Warehouse {
     }
 
     /// Names and types of the columns of a table or query.
-    fn describe(&self, what: &str, doing: &str) -> Result<Vec<(String, String)>> {
+    fn columns_of(&self, what: &str, doing: &str) -> Result<Vec<(String, String)>> {
         let mut statement = self
             .connection
             .prepare(&format!("select column_name, column_type from (describe {what})"))

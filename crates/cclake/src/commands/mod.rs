@@ -4,6 +4,7 @@ mod completions;
 mod config;
 mod demo;
 mod dlq;
+mod docs;
 mod doctor;
 mod extract;
 mod load;
@@ -13,7 +14,7 @@ mod test;
 mod transform;
 
 use crate::ExitStatus;
-use crate::cli::{Cli, Command, Global, SourceArgs};
+use crate::cli::{Cli, Command, DocsCommand, Global, SourceArgs};
 use crate::printer::Printer;
 use crate::settings::{Environment, Flags, Settings};
 
@@ -30,6 +31,7 @@ pub(crate) fn dispatch(cli: Cli, printer: &Printer) -> anyhow::Result<ExitStatus
         Command::Test(args) => test::test(&plain()?, &args, printer),
         Command::Query(args) => query::query(&plain()?, &args, printer),
         Command::Dlq(command) => dlq::dlq(&plain()?, &command, printer),
+        Command::Docs(DocsCommand::Generate) => docs::generate(&plain()?, printer),
         Command::Demo(args) => demo::demo(&args, printer),
         Command::Config => config::config(&plain()?, printer),
         Command::Doctor => doctor::doctor(&plain()?, printer),

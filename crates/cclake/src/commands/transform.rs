@@ -13,7 +13,7 @@ use crate::data_dir::{DataDir, Ownership, has_warehouse};
 use crate::printer::Printer;
 use crate::settings::Settings;
 use crate::stages::open_warehouse;
-use crate::stages::{BuildScope, Built, Run, build, plan};
+use crate::stages::{BuildScope, Built, Run, build, prepare};
 use crate::summary;
 
 /// Builds the selected models and runs their tests, all in one transaction.
@@ -31,8 +31,8 @@ pub(crate) fn transform(
     };
     let run = Run::begin();
     if args.dry_run {
-        let plan = plan(settings, &run, &warehouse, &scope, &warehouse.published()?)?;
-        explain(&plan, printer)?;
+        let prepared = prepare(settings, &run, &warehouse, &scope, &warehouse.published()?)?;
+        explain(&prepared.plan, printer)?;
         return Ok(ExitStatus::Success);
     }
     let (_, built) = build(settings, &run, None, Some(warehouse), &scope, printer)?;

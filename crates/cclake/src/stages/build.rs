@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use cclake_lake::Lake;
-use cclake_plan::{BuildPlan, Inputs, Project, Selection, Step, Verdict, What};
+use cclake_plan::{BuildPlan, Graph, Inputs, Project, Selection, Step, Verdict, What, plan_graph};
 use cclake_warehouse::{BuildReport, DATABASE, Published, Warehouse};
 use serde_json::Value as Json;
 
 use super::Run;
 use super::load::with_room;
+use crate::artifacts::{self, Clock};
 use crate::printer::Printer;
 use crate::progress::Progress;
 use crate::project;
@@ -65,8 +66,9 @@ fn try_build(
     progress: &Progress,
 ) -> anyhow::Result<Built> {
     let published = warehouse.published()?;
-    let plan = plan(settings, run, warehouse, scope, &published)?;
-    if scope.skip_if_current && is_current(&plan, &published, warehouse)? {
+    let prepared = prepare(settings, run, warehouse, scope, &published)?;
+    let plan = &prepared.plan;
+    if scope.skip_if_current && is_current(plan, &published, warehouse)? {
         return Ok(current(&published));
     }
     progress.begin(
@@ -76,7 +78,18 @@ fn try_build(
             .filter(|step| !matches!(step, Step::Test(_)))
             .count() as u64,
     );
-    let report = warehouse.build(&plan, &mut |_| progress.advance(1))?;
+    let mut clock = Clock::start();
+    let built = warehouse.build(plan, &mut |step| {
+        clock.begins(step.node());
+        progress.advance(1);
+    });
+    let runs = match &built {
+        Ok(report) => clock.ended(report),
+        Err(error) => clock.broken(&plan.steps, &error.to_string()),
+    };
+    let written = artifacts::write_build(settings, scope, &prepared, &clock, &runs);
+    let report = built?;
+    written?;
     progress.end();
     Ok(Built {
         summary: summarize(&report),
@@ -86,14 +99,26 @@ fn try_build(
     })
 }
 
+/// A plan with what it was made from.
+pub(crate) struct Prepared {
+    /// The dbt project.
+    pub project: Project,
+    /// Everything else that decides.
+    pub inputs: Inputs,
+    /// The project's nodes.
+    pub graph: Graph,
+    /// What to do.
+    pub plan: BuildPlan,
+}
+
 /// The plan for `scope`, from the project, the settings and what is published.
-pub(crate) fn plan(
+pub(crate) fn prepare(
     settings: &Settings,
     run: &Run,
     warehouse: &Warehouse,
     scope: &BuildScope,
     published: &Published,
-) -> anyhow::Result<BuildPlan> {
+) -> anyhow::Result<Prepared> {
     let project = Project::load(&project::files(settings)?).context("the dbt project cannot be read")?;
     let env = environment();
     let profile = project.target(settings.dbt_target.as_deref(), &env)?;
@@ -114,11 +139,17 @@ pub(crate) fn plan(
         selection: scope.selection.clone(),
         what: scope.what,
     };
-    let plan = cclake_plan::plan(&project, &inputs)?;
+    let graph = Graph::new(&project, &inputs)?;
+    let plan = plan_graph(&graph, &project, &inputs)?;
     if plan.steps.is_empty() {
         bail!("the selection matches nothing in the dbt project");
     }
-    Ok(plan)
+    Ok(Prepared {
+        project,
+        inputs,
+        graph,
+        plan,
+    })
 }
 
 /// What `env_var` may see; variables that are not UTF-8 are left out.

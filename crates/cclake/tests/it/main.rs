@@ -14,6 +14,7 @@
 mod support;
 mod talk;
 
+mod artifacts;
 mod builds;
 mod commands;
 mod costs;

@@ -70,6 +70,7 @@ impl Parser<'_> {
             detail: Detail::Source,
             config: IndexMap::new(),
             dependencies: IndexMap::new(),
+            macros: Vec::new(),
             targets: Arc::default(),
             model: Value::default(),
         };
@@ -127,6 +128,7 @@ impl Parser<'_> {
                 format!("there is no docs block `{name}`"),
             ));
         };
+        let doc = &doc.text;
         Ok(format!("{before}{doc}{}", self.description(place, after)?))
     }
 

@@ -98,14 +98,15 @@ impl Parser<'_> {
         column: Option<&ColumnProperties>,
     ) -> Result<()> {
         let arguments = arguments(under, test, column);
-        let full = test.custom_name.clone().unwrap_or_else(|| {
+        let custom = test.custom_name.clone().map(|name| (name.clone(), name));
+        let (alias, full) = custom.unwrap_or_else(|| {
             let namespace = test
                 .namespace
                 .as_ref()
                 .map(|namespace| format!("{namespace}_"))
                 .unwrap_or_default();
             let test_type = format!("{namespace}{}{}", under.prefix, test.name);
-            test_names(&test_type, &under.name, &arguments).1
+            test_names(&test_type, &under.name, &arguments)
         });
         let hash = test_hash(&full, &test.name, test.namespace.as_deref(), &arguments);
         let detail = GenericTest {
@@ -114,6 +115,8 @@ impl Parser<'_> {
             attached: under.id.clone(),
             column: column.map(|column| column.name.clone()),
             name: test.name.clone(),
+            namespace: test.namespace.clone(),
+            alias,
         };
         let fqn = [
             vec![package.name.clone()],
@@ -143,7 +146,8 @@ impl Parser<'_> {
         } else if settings.enabled {
             compile::test_sql(self.session, &test.place, &detail)?;
         }
-        let frame = self.session.leave();
+        let mut frame = self.session.leave();
+        frame.macros.insert_before(0, detail.found.id());
         let id = format!("test.{}.{full}.{hash}", package.name);
         let common = Common {
             id,

@@ -3,7 +3,7 @@
 pub(crate) mod config;
 mod describe;
 mod generic;
-mod layers;
+pub(crate) mod layers;
 mod link;
 pub(crate) mod names;
 mod parse;
@@ -102,6 +102,8 @@ pub struct Node {
     pub(crate) config: IndexMap<String, Json>,
     /// What it refers to, and the line (0 if unknown).
     pub(crate) dependencies: IndexMap<Dependency, usize>,
+    /// Ids of the macros that it calls itself.
+    pub(crate) macros: Vec<String>,
     pub(crate) targets: Arc<HashMap<Dependency, Target>>,
     /// What templates see as `model`.
     pub(crate) model: Value,
@@ -126,6 +128,9 @@ pub(crate) struct GenericTest {
     pub(crate) attached: String,
     pub(crate) column: Option<String>,
     pub(crate) name: String,
+    pub(crate) namespace: Option<String>,
+    /// The name, cut to what a file system takes.
+    pub(crate) alias: String,
 }
 
 /// The project for one set of inputs.

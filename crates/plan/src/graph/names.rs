@@ -112,7 +112,7 @@ fn hashable_repr(value: &Json) -> String {
 }
 
 /// Python's `str(value)`.
-fn python_str(value: &Json) -> String {
+pub(crate) fn python_str(value: &Json) -> String {
     match value {
         Json::Null => "None".to_owned(),
         Json::Bool(true) => "True".to_owned(),

@@ -305,6 +305,7 @@ impl Parser<'_> {
                 .into_iter()
                 .map(|dependency| with_line(dependency, text))
                 .collect(),
+            macros: frame.macros.into_iter().collect(),
             targets: Arc::default(),
             model: frame.model,
         };

@@ -21,7 +21,16 @@ pub(crate) struct Macro {
     /// Name of the template that defines it: `file#macro`.
     pub(crate) template: String,
     pub(crate) source: String,
+    /// As written, tags included.
+    pub(crate) text: String,
     pub(crate) place: Place,
+}
+
+impl Macro {
+    /// dbt's unique id.
+    pub(crate) fn id(&self) -> String {
+        format!("macro.{}.{}", self.package, self.name)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -65,6 +74,7 @@ impl Catalog {
                 name: name.clone(),
                 template,
                 source: block.template,
+                text: block.text,
                 place,
             };
             if let Some(other) = self

@@ -20,6 +20,8 @@ pub(crate) struct Block {
     pub(crate) name: String,
     /// Line of the opening tag.
     pub(crate) line: usize,
+    /// All of it, tags included.
+    pub(crate) text: String,
     /// What stands between the tags.
     pub(crate) body: String,
     /// A template that defines the block as the macro [`MACRO`], its lines numbered as in the file.
@@ -152,6 +154,7 @@ fn block(file: &str, text: &str, kind: BlockKind, head: &Tag, tail: &Tag) -> Res
         kind,
         name: name.to_owned(),
         line: at.line,
+        text: text[head.start..tail.end].to_owned(),
         body: body.to_owned(),
         template,
     })

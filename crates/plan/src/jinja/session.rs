@@ -65,6 +65,8 @@ pub(crate) struct Frame {
     /// Keyword arguments of `config(…)`, in the order of the calls.
     pub(crate) captured: Vec<(String, Json)>,
     pub(crate) dependencies: IndexSet<Dependency>,
+    /// Ids of the macros that the node itself calls.
+    pub(crate) macros: IndexSet<String>,
     pub(crate) context: Option<Value>,
     pub(crate) depth: usize,
     pub(crate) returned: Option<Value>,
@@ -140,6 +142,9 @@ impl Shared {
                     ErrorKind::Jinja,
                     format!("macro `{}` nests deeper than {MAX_DEPTH} calls", found.name),
                 ));
+            }
+            if frame.depth == 0 && matches!(frame.phase, Phase::Parse) {
+                frame.macros.insert(found.id());
             }
             frame.depth += 1;
         }

@@ -29,8 +29,8 @@ pub struct Project {
     pub(crate) catalog: Arc<Catalog>,
     /// Every template, parsed.
     pub(crate) env: Environment<'static>,
-    /// Texts of `{% docs name %}` blocks.
-    pub(crate) docs: BTreeMap<String, String>,
+    /// `{% docs name %}` blocks by name.
+    pub(crate) docs: BTreeMap<String, Doc>,
     targets: Vec<Profile>,
     default_target: String,
 }
@@ -47,9 +47,19 @@ impl std::fmt::Debug for Project {
 #[derive(Debug)]
 pub(crate) struct Package {
     pub(crate) name: String,
+    /// Its folder in the root project: empty, or `dbt_packages/<name>/`.
+    pub(crate) folder: String,
     pub(crate) settings: Settings,
     pub(crate) files: Vec<SourceFile>,
     pub(crate) schema: SchemaFile,
+}
+
+/// A `{% docs name %}` block.
+#[derive(Debug, Clone)]
+pub(crate) struct Doc {
+    pub(crate) package: String,
+    pub(crate) file: String,
+    pub(crate) text: String,
 }
 
 /// A file that is a node.
@@ -62,6 +72,8 @@ pub(crate) struct SourceFile {
     /// Package, folders below the model path, name.
     pub(crate) fqn: Vec<String>,
     pub(crate) text: String,
+    /// All of the file, where `text` is only a part of it.
+    pub(crate) whole: Option<String>,
     /// Where `text` begins in the file; 0 if it is all of it.
     pub(crate) line: usize,
     /// Name of the template that renders it.
@@ -231,13 +243,14 @@ fn load_package(
     prefix: &str,
     catalog: &mut Catalog,
     env: &mut Environment<'static>,
-    docs: &mut BTreeMap<String, String>,
+    docs: &mut BTreeMap<String, Doc>,
 ) -> Result<Package> {
     let settings = read_settings(files, prefix)?;
     let name = settings.name.clone();
     let packages = format!("{}/", settings.packages_path);
     let mut package = Package {
         name: name.clone(),
+        folder: prefix.to_owned(),
         files: Vec::new(),
         schema: SchemaFile::default(),
         settings,
@@ -261,11 +274,11 @@ fn load_package(
                     if let Some(relation) = &properties.relation {
                         let file = SourceFile {
                             name: properties.name.clone(),
-                            ..source_file(&name, FileKind::Snapshot, path, folders, "")
+                            ..source_file(&name, FileKind::Snapshot, path, folders, text)
                         };
-                        let text = format!("select * from {{{{ {relation} }}}}");
+                        let sql = format!("select * from {{{{ {relation} }}}}");
                         let line = properties.place.line;
-                        add_snapshot(&mut package, env, file, &text, line)?;
+                        add_snapshot(&mut package, env, file, &sql, line)?;
                     }
                 }
                 package.schema.properties.append(&mut schema.properties);
@@ -275,13 +288,20 @@ fn load_package(
                 let blocks = scan::blocks(path, text)?
                     .into_iter()
                     .filter(|block| block.kind == BlockKind::Docs);
-                docs.extend(blocks.map(|block| (block.name, block.body.trim().to_owned())));
+                docs.extend(blocks.map(|block| {
+                    let doc = Doc {
+                        package: name.clone(),
+                        file: path.clone(),
+                        text: block.body.trim().to_owned(),
+                    };
+                    (block.name, doc)
+                }));
             }
             (Role::Macros, "sql") => catalog.add_file(&name, path, text)?,
             (Role::File(FileKind::Snapshot), "sql") => {
                 for block in scan::blocks(path, text)? {
                     if block.kind == BlockKind::Snapshot {
-                        let mut file = source_file(&name, FileKind::Snapshot, path, folders, "");
+                        let mut file = source_file(&name, FileKind::Snapshot, path, folders, text);
                         // The file's own name stays in front of the snapshot's.
                         file.fqn.push(block.name.clone());
                         file.name = block.name;
@@ -319,7 +339,7 @@ fn add_snapshot(
     line: usize,
 ) -> Result<()> {
     file.template = scan::template(&file.path, &file.name);
-    sql.clone_into(&mut file.text);
+    file.whole = Some(std::mem::replace(&mut file.text, sql.to_owned()));
     file.line = line;
     let template = format!(
         "{}{}",
@@ -380,6 +400,7 @@ fn source_file(package: &str, kind: FileKind, path: &str, below: &str, text: &st
         name,
         fqn,
         text: text.to_owned(),
+        whole: None,
         line: 0,
         template: path.to_owned(),
     }
