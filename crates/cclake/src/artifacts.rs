@@ -50,9 +50,10 @@ impl Clock {
         let mut at = Duration::ZERO;
         let mut runs = Vec::with_capacity(report.models.len() + report.tests.len());
         for model in &report.models {
-            let message = match report.published {
-                true => format!("OK: {}", model.reason),
-                false => "OK, but not published, since a test failed".to_owned(),
+            let message = if report.published {
+                format!("OK: {}", model.reason)
+            } else {
+                "OK, but not published, since a test failed".to_owned()
             };
             runs.push(NodeRun {
                 node: model.node.clone(),

@@ -38,7 +38,7 @@ pub enum Step {
     /// Build a model.
     Model(ModelStep),
     /// Keep the history of a query's rows.
-    Snapshot(SnapshotStep),
+    Snapshot(Box<SnapshotStep>),
     /// Run a test.
     Test(TestStep),
 }
@@ -343,7 +343,7 @@ impl Planner<'_> {
             self.refreshed.insert(node.id.clone());
         }
         let (before, after) = self.hooks(node, false)?;
-        Ok(Step::Snapshot(SnapshotStep {
+        Ok(Step::Snapshot(Box::new(SnapshotStep {
             node: node.id.clone(),
             relation: relation.clone(),
             query: compile::sql(self.graph, self.session(), node, false)?,
@@ -353,7 +353,7 @@ impl Planner<'_> {
             fingerprint: self.fingerprints.of(node)?.to_string(),
             config: config.clone(),
             place: node.place.clone(),
-        }))
+        })))
     }
 
     /// Whether an incremental model is built from nothing, and why.

@@ -14,8 +14,8 @@ use crate::project::{FileKind, Package, Project, SourceFile};
 /// What a manifest says of nodes that only their files know.
 pub(super) struct Files<'p> {
     project: &'p Project,
-    /// By place and name.
-    files: HashMap<(&'p str, &'p str), &'p SourceFile>,
+    /// Files by path and name of the node.
+    by_place: HashMap<(&'p str, &'p str), &'p SourceFile>,
     test_schema: String,
 }
 
@@ -24,7 +24,7 @@ impl<'p> Files<'p> {
         let files = project.packages.iter().flat_map(|package| &package.files);
         Files {
             project,
-            files: files
+            by_place: files
                 .map(|file| ((file.path.as_str(), file.name.as_str()), file))
                 .collect(),
             test_schema,
@@ -53,7 +53,7 @@ fn contract() -> Json {
 
 pub(super) fn node(files: &Files<'_>, inputs: &Inputs, node: &Node, compiled: Option<&str>) -> Json {
     let file = files
-        .files
+        .by_place
         .get(&(node.place.file.as_str(), node.name.as_str()))
         .copied();
     let generic = match &node.detail {
@@ -62,33 +62,19 @@ pub(super) fn node(files: &Files<'_>, inputs: &Inputs, node: &Node, compiled: Op
     };
     let file = if generic.is_some() { None } else { file };
     let original = files.original_path(node, &node.place.file);
-    let test = node.kind == NodeKind::Test;
-    let (database, schema, alias) = match (&node.relation, generic) {
-        (Some(relation), _) => (
-            relation.database.as_str(),
-            relation.schema.as_str(),
-            relation.identifier.as_str(),
-        ),
-        (None, Some(generic)) => (
-            inputs.database.as_str(),
-            files.test_schema.as_str(),
-            generic.alias.as_str(),
-        ),
-        (None, None) if test => (
-            inputs.database.as_str(),
-            files.test_schema.as_str(),
-            node.name.as_str(),
-        ),
-        (None, None) => (
-            inputs.database.as_str(),
-            inputs.target_schema.as_str(),
-            node.name.as_str(),
-        ),
-    };
-    let patch = node.described_at.as_ref().filter(|_| !test).map(|place| {
-        let file = files.original_path(node, &place.file);
-        format!("{}://{file}", node.package)
-    });
+    let (schema, alias) = placed(files, inputs, node, generic);
+    let database = node
+        .relation
+        .as_ref()
+        .map_or(&inputs.database, |relation| &relation.database);
+    let patch = node
+        .described_at
+        .as_ref()
+        .filter(|_| node.kind != NodeKind::Test)
+        .map(|place| {
+            let file = files.original_path(node, &place.file);
+            format!("{}://{file}", node.package)
+        });
     let mut entry = object(json!({
         "database": database,
         "schema": schema,
@@ -153,6 +139,21 @@ pub(super) fn node(files: &Files<'_>, inputs: &Inputs, node: &Node, compiled: Op
         })));
     }
     Json::Object(entry)
+}
+
+/// Schema and alias; of what has no table, those it would have.
+fn placed<'a>(
+    files: &'a Files<'_>,
+    inputs: &'a Inputs,
+    node: &'a Node,
+    generic: Option<&'a GenericTest>,
+) -> (&'a str, &'a str) {
+    match (&node.relation, generic) {
+        (Some(relation), _) => (&relation.schema, &relation.identifier),
+        (None, Some(generic)) => (&files.test_schema, &generic.alias),
+        (None, None) if node.kind == NodeKind::Test => (&files.test_schema, &node.name),
+        (None, None) => (&inputs.target_schema, &node.name),
+    }
 }
 
 fn object(value: Json) -> Map<String, Json> {
