@@ -5,6 +5,10 @@ DUCKDB_BINDINGS  := 1.5.6-r.1
 DUCKDB_PY        := 1.5.5
 PYICEBERG        := 0.12.0
 CCUSAGE          := 20.0.24
+DBT_CORE         := 1.12.0
+DBT_DUCKDB       := 1.11.1
+# The last one with a wheel on PyPI; later ones download from elsewhere when they are installed. Also what dbt-core $(DBT_CORE) wants.
+DBT_RUST         := 2.0.0a4
 CARGO_DENY       := 0.20.2
 
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/cclake
@@ -14,6 +18,8 @@ DUCKDB_PACKAGE := @duckdb/node-bindings-$(OS)-$(ARCH)
 DUCKDB_DIR     := $(CACHE)/duckdb-$(DUCKDB_BINDINGS)-$(OS)-$(ARCH)
 PEERS          := $(CACHE)/peers-pyiceberg-$(PYICEBERG)-duckdb-cli-$(DUCKDB_PY)
 DENY           := $(CACHE)/cargo-deny-$(CARGO_DENY)
+DBT            := $(CACHE)/peers-dbt-core-$(DBT_CORE)-duckdb-$(DBT_DUCKDB)-$(DUCKDB_PY)
+RUST_DBT       := $(CACHE)/peers-dbt-rust-$(DBT_RUST)
 CCUSAGE_DIR    := $(CACHE)/ccusage-$(CCUSAGE)
 
 CARGO ?= cargo
@@ -50,14 +56,26 @@ test: setup ## Run every test, the ones against real peers last
 	$(CARGO) test --release --workspace --no-fail-fast
 	$(MAKE) test-peers
 
-test-peers: setup $(PEERS)/.done $(CCUSAGE_DIR)/.done ## Only the tests against real peers (PyIceberg, DuckDB's iceberg_scan, ccusage)
+test-peers: setup $(PEERS)/.done $(DBT)/.done $(RUST_DBT)/.done $(CCUSAGE_DIR)/.done ## Only the tests against real peers (PyIceberg, DuckDB's iceberg_scan, ccusage, both dbt engines)
 	CCLAKE_PEER_PYTHON=$(PEERS)/bin/python CCLAKE_PEER_CCUSAGE=$(CCUSAGE_DIR)/node_modules/.bin/ccusage \
-	  $(CARGO) test --release -p cclake --test it -- peers::
+	  CCLAKE_PEER_DBT=$(DBT)/bin/dbt CCLAKE_PEER_RUST_DBT=$(RUST_DBT)/bin/dbt CCLAKE_PEER_LIBDUCKDB=$(DUCKDB_DIR) \
+	  $(CARGO) test --release -p cclake --test it -- peers:: parity::
 
 $(PEERS)/.done:
 	$(call venv,$(PEERS))
 	$(PEERS)/bin/pip install --quiet "pyiceberg[sql-sqlite,pyarrow]==$(PYICEBERG)" pyiceberg-core \
 	  duckdb==$(DUCKDB_PY) duckdb-cli==$(DUCKDB_PY) duckdb-extension-avro==$(DUCKDB_PY) duckdb-extension-iceberg==$(DUCKDB_PY)
+	touch $@
+
+$(DBT)/.done:
+	$(call venv,$(DBT))
+	$(DBT)/bin/pip install --quiet dbt-core==$(DBT_CORE) dbt-core-experimental-parser==$(DBT_RUST) dbt-duckdb==$(DBT_DUCKDB) duckdb==$(DUCKDB_PY)
+	touch $@
+
+# A venv of its own: both packages bring a program called dbt. It finds libduckdb on the library path.
+$(RUST_DBT)/.done:
+	$(call venv,$(RUST_DBT))
+	$(RUST_DBT)/bin/pip install --quiet --no-deps dbt-core==$(DBT_RUST)
 	touch $@
 
 $(CCUSAGE_DIR)/.done:

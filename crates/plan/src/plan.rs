@@ -20,7 +20,7 @@ use crate::snapshot::SnapshotStep;
 use crate::sql::{self, Purpose, Statement};
 
 /// What to do, in order.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BuildPlan {
     /// Schemas the steps build in; create those that are missing first.
     pub schemas: Vec<String>,

@@ -93,6 +93,29 @@ impl Warehouse {
         built
     }
 
+    /// Notes a build that another program did, as if it were ours, and writes it to disk. Without a plan nothing is known of
+    /// what the models were made from, so that the next build of ours makes them anew.
+    ///
+    /// # Errors
+    /// When the notes cannot be written; then none is.
+    pub fn note_build(&self, plan: Option<&BuildPlan>, report: &BuildReport) -> Result<()> {
+        self.prepare_state()?;
+        let what = "cannot note the build";
+        self.execute("begin transaction", what)?;
+        let noted = match plan {
+            Some(plan) => self.write_state(plan, report),
+            None => self
+                .execute("delete from quality.model_state", what)
+                .and_then(|()| self.write_state(&BuildPlan::default(), report)),
+        }
+        .and_then(|()| self.execute("commit", what));
+        if noted.is_err() {
+            // The first error is the one to report.
+            let _ = self.connection.execute_batch("rollback");
+        }
+        noted.and_then(|()| self.checkpoint())
+    }
+
     /// What exists in the database: (schema, name) → kind.
     pub fn relations(&self) -> Result<BTreeMap<(String, String), RelationKind>> {
         let what = "cannot list the relations of the warehouse";

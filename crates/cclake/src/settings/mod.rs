@@ -116,6 +116,15 @@ impl OnDelete {
     }
 }
 
+/// Who builds the models and runs their tests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TransformEngine {
+    /// The runner inside this program.
+    Builtin,
+    /// The installed dbt.
+    Dbt,
+}
+
 /// Every setting, resolved.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
@@ -149,6 +158,10 @@ pub(crate) struct Settings {
     pub(crate) dbt_project_dir: Option<PathBuf>,
     /// Target of the profile.
     pub(crate) dbt_target: Option<String>,
+    /// Who builds the models and runs their tests.
+    pub(crate) transform_engine: TransformEngine,
+    /// The dbt program for [`TransformEngine::Dbt`].
+    pub(crate) dbt_program: String,
     /// DuckDB's memory.
     pub(crate) memory_mb: u64,
     /// Worker threads.
@@ -208,6 +221,8 @@ impl Resolver<'_> {
             prices: self.optional_path(Key::Prices)?,
             dbt_project_dir: self.optional_path(Key::DbtProjectDir)?,
             dbt_target: self.optional_text(Key::DbtTarget)?,
+            transform_engine: self.one_of(Key::TransformEngine, ENGINES)?,
+            dbt_program: self.text(Key::DbtProgram, || Key::DbtProgram.setting().default.to_owned())?,
             memory_mb: self.number(Key::MemoryMb, 384, [256, 1 << 20])?,
             threads: usize::try_from(self.number(Key::Threads, threads as u64, [1, 256])?)?,
             data_dir,
@@ -378,6 +393,11 @@ const PARTITIONINGS: &[(&str, PartitionBy)] = &[
     ("date", PartitionBy::Date),
     ("month", PartitionBy::Month),
     ("none", PartitionBy::None),
+];
+
+const ENGINES: &[(&str, TransformEngine)] = &[
+    ("builtin", TransformEngine::Builtin),
+    ("dbt", TransformEngine::Dbt),
 ];
 
 /// Where a data directory keeps the name that its machine had first.

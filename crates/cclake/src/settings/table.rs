@@ -48,6 +48,10 @@ pub(crate) enum Key {
     DbtProjectDir,
     /// dbt target.
     DbtTarget,
+    /// Who builds the models.
+    TransformEngine,
+    /// dbt's program.
+    DbtProgram,
     /// DuckDB's memory.
     MemoryMb,
     /// Worker threads.
@@ -164,6 +168,20 @@ impl Key {
                 default: "the profile's",
                 doc: "Target of `profiles.yml`.",
             },
+            Self::TransformEngine => &Setting {
+                key: Self::TransformEngine,
+                name: "transform_engine",
+                env: "CCLAKE_TRANSFORM_ENGINE",
+                default: "builtin",
+                doc: "Who builds the models and runs their tests: `builtin`, or `dbt`, the installed program, on a copy of the warehouse that replaces it when all critical tests pass.",
+            },
+            Self::DbtProgram => &Setting {
+                key: Self::DbtProgram,
+                name: "dbt_program",
+                env: "CCLAKE_DBT_PROGRAM",
+                default: "dbt",
+                doc: "Name or path of the dbt program for `transform_engine = \"dbt\"`: dbt-core with dbt-duckdb.",
+            },
             Self::MemoryMb => &Setting {
                 key: Self::MemoryMb,
                 name: "memory_mb",
@@ -199,6 +217,8 @@ pub(crate) static SETTINGS: &[&Setting] = &[
     Key::Prices.setting(),
     Key::DbtProjectDir.setting(),
     Key::DbtTarget.setting(),
+    Key::TransformEngine.setting(),
+    Key::DbtProgram.setting(),
     Key::MemoryMb.setting(),
     Key::Threads.setting(),
 ];

@@ -9,13 +9,13 @@ use cclake_plan::{BuildPlan, Graph, Inputs, Project, Selection, Step, Verdict, W
 use cclake_warehouse::{BuildReport, DATABASE, Published, Warehouse};
 use serde_json::Value as Json;
 
-use super::Run;
 use super::load::with_room;
+use super::{Run, external};
 use crate::artifacts::{self, Clock};
 use crate::printer::Printer;
 use crate::progress::Progress;
 use crate::project;
-use crate::settings::Settings;
+use crate::settings::{Settings, TransformEngine};
 use crate::summary::BuildSummary;
 
 /// What to build.
@@ -43,8 +43,8 @@ pub(crate) struct Built {
     pub report: Option<BuildReport>,
 }
 
-/// Plans and builds, with as much memory as it takes: a few tool results of many megabytes side by side need more than the
-/// default. `lake` brings what is not on disk yet when the warehouse must be opened anew.
+/// Builds with the engine of the settings, with as much memory as it takes: a few tool results of many megabytes side by side
+/// need more than the default. `lake` brings what is not on disk yet when the warehouse must be opened anew.
 pub(crate) fn build(
     settings: &Settings,
     run: &Run,
@@ -53,9 +53,38 @@ pub(crate) fn build(
     scope: &BuildScope,
     printer: &Printer,
 ) -> anyhow::Result<(Warehouse, Built)> {
+    if settings.transform_engine == TransformEngine::Dbt {
+        return build_with_dbt(settings, run, lake, warehouse, scope, printer);
+    }
     with_room(settings, lake, warehouse, printer, &mut |warehouse| {
         try_build(settings, run, warehouse, scope, &Progress::new(printer))
     })
+}
+
+fn build_with_dbt(
+    settings: &Settings,
+    run: &Run,
+    lake: Option<&Lake>,
+    warehouse: Option<Warehouse>,
+    scope: &BuildScope,
+    printer: &Printer,
+) -> anyhow::Result<(Warehouse, Built)> {
+    let (warehouse, published) = with_room(settings, lake, warehouse, printer, &mut |warehouse| {
+        Ok(warehouse.published()?)
+    })?;
+    // dbt understands more projects than we do; what is wrong with one, dbt says.
+    let plan = prepare(settings, run, &warehouse, scope, &published)
+        .inspect_err(|error| printer.detail(&format!("no plan of our own: {error:#}")))
+        .ok()
+        .map(|prepared| prepared.plan);
+    if let Some(plan) = &plan
+        && scope.skip_if_current
+        && is_current(plan, &published, &warehouse)?
+    {
+        return Ok((warehouse, current(&published)));
+    }
+    let (report, warehouse) = external::build(settings, warehouse, scope, plan.as_ref(), printer)?;
+    Ok((warehouse, built(report)))
 }
 
 fn try_build(
@@ -79,24 +108,28 @@ fn try_build(
             .count() as u64,
     );
     let mut clock = Clock::start();
-    let built = warehouse.build(plan, &mut |step| {
+    let outcome = warehouse.build(plan, &mut |step| {
         clock.begins(step.node());
         progress.advance(1);
     });
-    let runs = match &built {
+    let runs = match &outcome {
         Ok(report) => clock.ended(report),
         Err(error) => clock.broken(&plan.steps, &error.to_string()),
     };
     let written = artifacts::write_build(settings, scope, &prepared, &clock, &runs);
-    let report = built?;
+    let report = outcome?;
     written?;
     progress.end();
-    Ok(Built {
+    Ok(built(report))
+}
+
+fn built(report: BuildReport) -> Built {
+    Built {
         summary: summarize(&report),
         failed: !report.published,
         times: [report.models_time, report.tests_time, report.publish_time],
         report: Some(report),
-    })
+    }
 }
 
 /// A plan with what it was made from.

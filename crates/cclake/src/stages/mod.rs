@@ -1,6 +1,7 @@
 //! The stages as the conductor runs them: source → lake → raw, then raw → gold.
 
 mod build;
+mod external;
 mod ingest;
 mod load;
 

@@ -1,8 +1,10 @@
 //! Raw rows to gold: what is published, what is not, and that increments end where a full refresh would.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use crate::support::{LOAD_ORDER, Ran, Scene, TRACE, finish, prompt, response, tables};
+use crate::support::{
+    LOAD_ORDER, Ran, Scene, TRACE, copy, dbt_project, finish, prompt, response, tables, transcripts,
+};
 
 /// A copy of the project to change, and the environment variable that names it.
 struct OwnProject {
@@ -12,10 +14,7 @@ struct OwnProject {
 impl OwnProject {
     fn new(scene: &Scene) -> Self {
         let folder = scene.path("dbt");
-        copy(
-            &Path::new(env!("CARGO_MANIFEST_DIR")).join("../../analytics/dbt"),
-            &folder,
-        );
+        copy(&dbt_project(), &folder);
         Self { folder }
     }
 
@@ -25,19 +24,6 @@ impl OwnProject {
 
     fn run(&self, scene: &Scene, args: &[&str]) -> Ran {
         finish(scene.command(args).env("CCLAKE_DBT_PROJECT_DIR", &self.folder))
-    }
-}
-
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let path = entry.unwrap().path();
-        let target = to.join(path.file_name().unwrap());
-        if path.is_dir() {
-            copy(&path, &target);
-        } else {
-            std::fs::copy(&path, &target).unwrap();
-        }
     }
 }
 
@@ -102,9 +88,7 @@ fn increments_end_where_a_full_refresh_would() {
         "--seed",
         "11",
     ]);
-    let mut files = Vec::new();
-    transcripts(&out.join("projects"), &mut files);
-    files.sort();
+    let mut files = transcripts(&out.join("projects"));
     // Neither by time nor by session: late records, earlier copies and results after their uses all happen.
     files.sort_by_key(|path| {
         path.file_name()
@@ -158,17 +142,6 @@ fn check_against_full_refresh(scene: &Scene, step: usize) {
     copy(&data, &mirror.data());
     let full = tables(&mirror, &ignored);
     assert_eq!(incremental, full, "after portion {step}");
-}
-
-fn transcripts(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            transcripts(&path, found);
-        } else {
-            found.push(path);
-        }
-    }
 }
 
 #[test]

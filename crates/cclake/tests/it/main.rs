@@ -20,6 +20,7 @@ mod commands;
 mod costs;
 mod faults;
 mod first_light;
+mod increments;
 mod memory;
 mod metrics;
 mod oddities;

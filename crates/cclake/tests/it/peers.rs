@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::support::{Scene, samples};
 
-fn peer(variable: &str) -> Option<PathBuf> {
+pub(crate) fn peer(variable: &str) -> Option<PathBuf> {
     let peer = std::env::var_os(variable).map(PathBuf::from);
     if peer.is_none() {
         println!("NOT RUN against a real peer: {variable} is not set (`make test-peers` sets it)");
@@ -33,7 +33,7 @@ fn after_a_run() -> (Scene, PathBuf) {
 }
 
 /// The JSON that a peer must print.
-fn answer(command: &mut Command) -> Value {
+pub(crate) fn answer(command: &mut Command) -> Value {
     let output = command.output().unwrap();
     assert!(
         output.status.success(),

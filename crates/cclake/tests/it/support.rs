@@ -1,5 +1,6 @@
 //! A scene: an empty home, a folder of transcripts and a data directory, with the real executable to run in it.
 
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -68,7 +69,12 @@ impl Scene {
 
     /// The executable in this scene's environment and nothing else.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_cclake"));
+        self.program(env!("CARGO_BIN_EXE_cclake"), args)
+    }
+
+    /// Another program in this scene's environment.
+    pub(crate) fn program(&self, program: impl AsRef<OsStr>, args: &[&str]) -> Command {
+        let mut command = Command::new(program);
         command
             .args(args)
             .current_dir(self.folder.path())
@@ -156,6 +162,40 @@ pub(crate) fn samples() -> Option<PathBuf> {
             None
         }
     }
+}
+
+/// Copies a folder with all that is in it, but for what a dbt run leaves behind.
+pub(crate) fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap();
+        if path.is_dir() && name != "logs" && name != "target" {
+            copy(&path, &to.join(name));
+        } else if path.is_file() {
+            std::fs::copy(&path, to.join(name)).unwrap();
+        }
+    }
+}
+
+/// Every file below a folder, in order.
+pub(crate) fn transcripts(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(transcripts(&path));
+        } else {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+/// The dbt project as it stands in the repository.
+pub(crate) fn dbt_project() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../analytics/dbt")
 }
 
 /// A user's prompt as Claude Code writes it.
