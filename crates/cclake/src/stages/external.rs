@@ -274,7 +274,7 @@ impl RunResults {
         for node in self.results {
             let is_test = node.is_test();
             let verdict = match node.status.as_str() {
-                "pass" => Verdict::Pass,
+                "pass" | "success" => Verdict::Pass,
                 "warn" => Verdict::Warn,
                 "fail" => Verdict::Fail,
                 "error" | "runtime error" | "partial success" => bail!(
@@ -284,7 +284,10 @@ impl RunResults {
                 ),
                 // Models after a failed test are skipped; exposures are nothing to do.
                 "skipped" | "no-op" | "reused" => continue,
-                _ => Verdict::Pass,
+                other => bail!(
+                    "dbt says `{other}` of {}, which cclake does not know",
+                    node.unique_id
+                ),
             };
             *(if is_test { &mut tests } else { &mut models }) += node.execution_time;
             if is_test {

@@ -292,9 +292,8 @@ fn deal(logs: &Path, seed: u64) {
         for line in contents.split_inclusive(|byte| *byte == b'\n') {
             let line = [line.strip_suffix(b"\n").unwrap_or(line), b"\n"].concat();
             if !fixed {
-                let jump = if in_order { rng.below(9) == 0 } else { true };
                 let least = if in_order { batch } else { 0 };
-                if jump {
+                if !in_order || rng.below(9) == 0 {
                     batch = least + rng.below(batches - least);
                 }
             }
@@ -335,7 +334,7 @@ fn seeds(usual: std::ops::Range<u64>) -> Vec<u64> {
 
 #[test]
 fn demo_data_dealt_out_at_random_ends_where_one_run_would() {
-    for seed in seeds(1..7) {
+    for seed in seeds(1..6) {
         let scene = Scene::new();
         let out = scene.path("demo");
         let seed_text = seed.to_string();
