@@ -6,6 +6,7 @@
 //! What dbt can and this runner cannot do is an error that names the file and line, never a step left out.
 
 pub mod artifacts;
+mod checks;
 mod compile;
 mod error;
 mod fingerprint;
@@ -13,12 +14,14 @@ mod fuse;
 mod graph;
 mod inputs;
 mod jinja;
+pub mod lineage;
 mod plan;
 mod project;
 mod snapshot;
 mod sql;
 mod yaml;
 
+pub use checks::Check;
 pub use error::{Error, ErrorKind, Place};
 pub use fuse::{FusedQuery, Probe, fuse};
 pub use graph::config::{Materialization, Severity, Strategy};

@@ -18,12 +18,16 @@ fn read(folder: &Path, prefix: &str, files: &mut BTreeMap<String, String>) {
     }
 }
 
-#[test]
-fn the_shipped_project_plans_first_and_again() {
+pub(crate) fn shipped_project() -> Project {
     let folder = Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("../../analytics/dbt");
     let mut files = BTreeMap::new();
     read(&folder, "", &mut files);
-    let project = Project::load(&files).unwrap();
+    Project::load(&files).unwrap()
+}
+
+#[test]
+fn the_shipped_project_plans_first_and_again() {
+    let project = shipped_project();
     let mut inputs = inputs();
     let first = plan(&project, &inputs).unwrap();
     assert!(first.steps.iter().any(|step| matches!(step, Step::Test(_))));

@@ -1,6 +1,6 @@
 //! Tests are small projects in one text; `check…` functions plan them and give what is compared.
 
-mod analytics;
+pub(crate) mod analytics;
 mod checks;
 mod errors;
 mod models;
@@ -27,7 +27,7 @@ fn files(text: &str) -> BTreeMap<String, String> {
     files
 }
 
-fn inputs() -> Inputs {
+pub(crate) fn inputs() -> Inputs {
     Inputs {
         target_name: "dev".to_owned(),
         target_schema: "main".to_owned(),
