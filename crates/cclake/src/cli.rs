@@ -57,7 +57,7 @@ pub(crate) enum Command {
     /// Look at input that could not become rows
     #[command(subcommand)]
     Dlq(DlqCommand),
-    /// Document the project and what it built
+    /// Documentation of the dbt project: every table, column, test and metric, with lineage
     #[command(subcommand)]
     Docs(DocsCommand),
     /// Write synthetic transcripts with all the quirks of real ones
@@ -150,6 +150,20 @@ pub(crate) enum DlqCommand {
 pub(crate) enum DocsCommand {
     /// Write dbt's manifest.json and catalog.json into the data directory's target folder
     Generate,
+    /// Serve the documentation to this machine's browser until Ctrl-C
+    Serve(DocsServeArgs),
+    /// Write the same pages as files, to be opened or published as they are
+    Export {
+        /// Folder for the pages
+        dir: PathBuf,
+    },
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct DocsServeArgs {
+    /// Port on 127.0.0.1; 0 takes any free one
+    #[arg(long, default_value_t = 8080)]
+    pub port: u16,
 }
 
 #[derive(Debug, Clone, Args)]

@@ -8,6 +8,7 @@ mod cli;
 mod commands;
 mod data_dir;
 mod demo;
+mod docs;
 mod memory;
 mod prices;
 mod printer;

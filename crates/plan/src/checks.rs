@@ -44,10 +44,7 @@ impl Graph {
             Detail::Singular(config) => Some(check(config)),
             Detail::Generic(config, test) => {
                 let own = |name: &str| !matches!(name, "model" | "column_name");
-                let argument = |(name, value): (&String, &Json)| match value {
-                    Json::String(plain) => format!("{name}: {plain}"),
-                    other => format!("{name}: {other}"),
-                };
+                let argument = |(name, value): (&String, &Json)| format!("{name}: {}", readable(value));
                 let arguments = test.arguments.iter().filter(|(name, _)| own(name));
                 Some(Check {
                     name: test.name.clone(),
@@ -71,5 +68,14 @@ impl Graph {
             named.is_some_and(|parent| parent.rsplit('.').next() == Some(name))
         })?;
         Some((target.clone(), field.to_owned()))
+    }
+}
+
+/// Texts without quotes, lists without brackets.
+fn readable(value: &Json) -> String {
+    match value {
+        Json::String(text) => text.clone(),
+        Json::Array(items) => items.iter().map(readable).collect::<Vec<_>>().join(", "),
+        other => other.to_string(),
     }
 }

@@ -1,19 +1,72 @@
-//! `cclake docs generate`: what dbt's documentation and tools read about the project and the warehouse.
+//! `cclake docs`: the project's documentation as web pages, and as the artifacts that dbt's tools read.
 
+use std::path::Path;
+
+use anyhow::{Context as _, bail};
 use cclake_plan::artifacts::catalog;
 use cclake_warehouse::Access;
+use serde_json::json;
 
 use crate::ExitStatus;
 use crate::artifacts;
+use crate::cli::DocsServeArgs;
 use crate::data_dir::{DataDir, Ownership, has_warehouse};
+use crate::docs::server::DocsServer;
+use crate::docs::{Docs, Site};
 use crate::printer::Printer;
 use crate::settings::Settings;
 use crate::stages::{BuildScope, Run, open_warehouse, prepare};
 
+/// Serves the pages until Ctrl-C.
+pub(crate) fn serve(
+    settings: &Settings,
+    args: &DocsServeArgs,
+    printer: &Printer,
+) -> anyhow::Result<ExitStatus> {
+    let server = DocsServer::bind(args.port)?;
+    let site = Site::new(Docs::read(settings)?);
+    let url = server.url();
+    if printer.is_json() {
+        printer.json(&json!({ "url": url }))?;
+    } else {
+        printer.result(&format!("{url}\n"));
+        printer.note("Ctrl-C ends it.");
+    }
+    server.run(settings, site)?;
+    Ok(ExitStatus::Success)
+}
+
+/// Writes the same pages as files.
+pub(crate) fn export(settings: &Settings, folder: &Path, printer: &Printer) -> anyhow::Result<ExitStatus> {
+    if folder.is_file() {
+        bail!("{} is a file: give a folder for the pages", folder.display());
+    }
+    let site = Site::new(Docs::read(settings)?);
+    let paths = site.paths();
+    for path in &paths {
+        let file = folder.join(path);
+        let what = || format!("cannot write {}", file.display());
+        if let (Some(page), Some(parent)) = (site.page(path), file.parent()) {
+            std::fs::create_dir_all(parent).with_context(what)?;
+            std::fs::write(&file, page.body).with_context(what)?;
+        }
+    }
+    if printer.is_json() {
+        printer.json(&json!({ "folder": folder, "files": paths.len() }))?;
+    } else {
+        printer.report(&format!(
+            "{} files in {}: open index.html\n",
+            paths.len(),
+            folder.display()
+        ));
+    }
+    Ok(ExitStatus::Success)
+}
+
 /// Writes manifest.json and catalog.json, beside the run_results.json of the last build.
 pub(crate) fn generate(settings: &Settings, printer: &Printer) -> anyhow::Result<ExitStatus> {
     if !has_warehouse(settings) {
-        anyhow::bail!(
+        bail!(
             "there is no warehouse {} to document yet: run `cclake run` first",
             settings.duckdb_path.display()
         );
@@ -34,7 +87,7 @@ pub(crate) fn generate(settings: &Settings, printer: &Printer) -> anyhow::Result
     let folder = artifacts::folder(settings);
     artifacts::write(&folder.join("catalog.json"), &catalog)?;
     if printer.is_json() {
-        printer.json(&serde_json::json!({"target": folder}))?;
+        printer.json(&json!({"target": folder}))?;
     } else {
         printer.report(&format!(
             "manifest.json and catalog.json are in {}\n",

@@ -32,6 +32,8 @@ pub(crate) fn dispatch(cli: Cli, printer: &Printer) -> anyhow::Result<ExitStatus
         Command::Query(args) => query::query(&plain()?, &args, printer),
         Command::Dlq(command) => dlq::dlq(&plain()?, &command, printer),
         Command::Docs(DocsCommand::Generate) => docs::generate(&plain()?, printer),
+        Command::Docs(DocsCommand::Serve(args)) => docs::serve(&plain()?, &args, printer),
+        Command::Docs(DocsCommand::Export { dir }) => docs::export(&plain()?, &dir, printer),
         Command::Demo(args) => demo::demo(&args, printer),
         Command::Config => config::config(&plain()?, printer),
         Command::Doctor => doctor::doctor(&plain()?, printer),

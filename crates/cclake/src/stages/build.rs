@@ -153,17 +153,7 @@ pub(crate) fn prepare(
     published: &Published,
 ) -> anyhow::Result<Prepared> {
     let project = Project::load(&project::files(settings)?).context("the dbt project cannot be read")?;
-    let env = environment();
-    let profile = project.target(settings.dbt_target.as_deref(), &env)?;
     let inputs = Inputs {
-        target_name: profile.name.clone(),
-        target_schema: profile.schema.clone(),
-        database: DATABASE.to_owned(),
-        vars: BTreeMap::from([
-            ("timezone".to_owned(), Json::from(settings.time_zone.clone())),
-            ("on_delete".to_owned(), Json::from(settings.on_delete.name())),
-        ]),
-        env,
         run_started_at: run.started_at.to_string(),
         invocation_id: run.id.clone(),
         existing: warehouse.relations()?,
@@ -171,6 +161,7 @@ pub(crate) fn prepare(
         full_refresh: scope.full_refresh,
         selection: scope.selection.clone(),
         what: scope.what,
+        ..inputs(settings, &project)?
     };
     let graph = Graph::new(&project, &inputs)?;
     let plan = plan_graph(&graph, &project, &inputs)?;
@@ -182,6 +173,23 @@ pub(crate) fn prepare(
         inputs,
         graph,
         plan,
+    })
+}
+
+/// What of a plan's inputs the settings decide.
+pub(crate) fn inputs(settings: &Settings, project: &Project) -> anyhow::Result<Inputs> {
+    let env = environment();
+    let profile = project.target(settings.dbt_target.as_deref(), &env)?;
+    Ok(Inputs {
+        target_name: profile.name.clone(),
+        target_schema: profile.schema.clone(),
+        database: DATABASE.to_owned(),
+        vars: BTreeMap::from([
+            ("timezone".to_owned(), Json::from(settings.time_zone.clone())),
+            ("on_delete".to_owned(), Json::from(settings.on_delete.name())),
+        ]),
+        env,
+        ..Inputs::default()
     })
 }
 

@@ -5,6 +5,6 @@ mod external;
 mod ingest;
 mod load;
 
-pub(crate) use build::{BuildScope, Built, Prepared, build, prepare};
+pub(crate) use build::{BuildScope, Built, Prepared, build, inputs, prepare};
 pub(crate) use ingest::{IngestReport, Ingested, Run, ingest, open_lake};
 pub(crate) use load::{is_out_of_memory, load_backlog, open_warehouse, with_room};

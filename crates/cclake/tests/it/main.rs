@@ -18,6 +18,7 @@ mod artifacts;
 mod builds;
 mod commands;
 mod costs;
+mod docs;
 mod faults;
 mod first_light;
 mod increments;

@@ -100,6 +100,7 @@ impl Lineage {
                 name,
                 made,
                 known: known.unwrap_or_default(),
+                is_snapshot: node.kind.resource_type() == "snapshot",
             });
         }
         Ok(of(&inputs))
@@ -175,7 +176,12 @@ struct Input {
     made: Made,
     /// Columns the database has.
     known: Vec<String>,
+    /// Whether dbt adds columns to those of its query.
+    is_snapshot: bool,
 }
+
+/// What dbt adds to a snapshot's columns.
+const SNAPSHOT_COLUMNS: [&str; 4] = ["dbt_scd_id", "dbt_updated_at", "dbt_valid_from", "dbt_valid_to"];
 
 /// A relation under its full name.
 type FullyNamed = ([String; 3], Rc<Table>);
@@ -202,7 +208,7 @@ fn of(inputs: &[Input]) -> Lineage {
     for input in inputs {
         let table = match &input.made {
             Made::Given(_) | Made::Described(_) => None,
-            Made::By(sql) => Some(derive(sql, &relations, &input.known)),
+            Made::By(sql) => Some(derive(sql, &relations, input)),
         };
         if let Some(name) = &input.name {
             let offered = offered(input, table.as_ref());
@@ -242,13 +248,17 @@ fn offered(input: &Input, table: Option<&Table>) -> Table {
 }
 
 /// The columns a query gives.
-fn derive(sql: &str, relations: &Known, known: &[String]) -> Table {
+fn derive(sql: &str, relations: &Known, input: &Input) -> Table {
     let mut table = match parse(sql) {
         Ok(query) => Walk { relations }.query(&query, &Ctes::new(), None),
         Err(error) => Table::unknown(format!("the parser does not read its SQL: {error}")),
     };
+    if input.is_snapshot {
+        let added = SNAPSHOT_COLUMNS.map(|name| (name.to_owned(), Value::constant()));
+        table.columns.extend(added);
+    }
     // What the database has besides is listed, since it is there.
-    for name in known {
+    for name in &input.known {
         if !table.has(name) {
             let reason = match (&table.unknown, &table.more_of) {
                 (Some(reason), _) => reason.clone(),

@@ -32,6 +32,7 @@ fn check(text: &str) -> String {
             name: Some(["db".to_owned(), "main".to_owned(), id.to_owned()]),
             made,
             known: Vec::new(),
+            is_snapshot: id.ends_with("snapshot"),
         });
     }
     let lineage = of(&inputs);
@@ -213,6 +214,11 @@ const CASES: &[(&str, &str, &str)] = &[
         "names in any case",
         "t(Name)\n--\nq = select NAME as n, \"name\" as m from T",
         "n: =t.Name\nm: =t.Name\n",
+    ),
+    (
+        "what dbt adds to a snapshot",
+        "t(a)\n--\nt_snapshot = select * from t",
+        "a: =t.a\ndbt_scd_id:\ndbt_updated_at:\ndbt_valid_from:\ndbt_valid_to:\n",
     ),
     // What cannot be told says why.
     (
