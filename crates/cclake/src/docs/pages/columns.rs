@@ -185,7 +185,12 @@ fn field(docs: &Docs, field: &Field, root: &str) -> Markup {
 
 /// A name that lines break between its words.
 fn breakable(text: &str) -> Markup {
-    html! { @for part in text.split_inclusive(['.', '_']) { (part) wbr; } }
+    html! {
+        @for (index, part) in text.split_inclusive(['.', '_']).enumerate() {
+            @if index > 0 { wbr; }
+            (part)
+        }
+    }
 }
 
 fn origins(docs: &Docs, origins: &[Origin], root: &str) -> Markup {
