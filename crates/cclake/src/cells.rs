@@ -61,7 +61,7 @@ pub(crate) fn rows(batch: &RecordBatch) -> anyhow::Result<Vec<Vec<String>>> {
 }
 
 /// A cell on one line, without what a terminal would take for orders.
-fn on_one_line(text: &str) -> String {
+pub(crate) fn on_one_line(text: &str) -> String {
     let mut cell = String::with_capacity(text.len());
     for c in text.chars() {
         if c.is_control() {

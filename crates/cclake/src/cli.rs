@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use jiff::civil::Date;
 
 /// Your Claude Code conversations as a lakehouse: from log lines to a tested star schema with one command.
 ///
@@ -54,6 +55,8 @@ pub(crate) enum Command {
     Test(SelectArgs),
     /// Ask the warehouse a question in SQL (read-only)
     Query(QueryArgs),
+    /// What your usage adds up to, by day, session, project, model or tool; or as a page to look at
+    Report(ReportArgs),
     /// Look at input that could not become rows
     #[command(subcommand)]
     Dlq(DlqCommand),
@@ -133,6 +136,92 @@ pub(crate) enum Format {
     Json,
     /// Comma-separated values with a header
     Csv,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ReportArgs {
+    /// What the rows are
+    #[arg(value_enum, default_value_t)]
+    pub kind: ReportKind,
+    /// Write one self-contained page with charts to this file instead
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["kind", "order", "breakdown", "start_of_week", "active"])]
+    pub html: Option<PathBuf>,
+    /// First day, YYYY-MM-DD or YYYYMMDD
+    #[arg(short, long, value_name = "DAY", value_parser = day)]
+    pub since: Option<Date>,
+    /// Last day, included
+    #[arg(short, long, value_name = "DAY", value_parser = day)]
+    pub until: Option<Date>,
+    /// Only this project: its name or its path (repeat for more)
+    #[arg(short, long = "project", value_name = "PROJECT", allow_hyphen_values = true)]
+    pub projects: Vec<String>,
+    /// IANA zone whose days count, instead of the setting `time_zone`
+    #[arg(short = 'z', long, value_name = "ZONE")]
+    pub timezone: Option<String>,
+    /// Which rows come first [default: the earliest, or what costs most]
+    #[arg(short, long, value_enum)]
+    pub order: Option<Order>,
+    /// A row for each model below each row
+    #[arg(short, long)]
+    pub breakdown: bool,
+    /// First day of the week in `weekly`
+    #[arg(short = 'w', long, value_enum, default_value_t)]
+    pub start_of_week: Weekday,
+    /// Only the block that is running, in `blocks`
+    #[arg(short, long)]
+    pub active: bool,
+}
+
+/// What the rows of a report are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReportKind {
+    /// Days
+    #[default]
+    Daily,
+    /// Weeks
+    Weekly,
+    /// Months
+    Monthly,
+    /// Sessions
+    Session,
+    /// Projects
+    Project,
+    /// Models
+    Model,
+    /// Tools
+    Tool,
+    /// Billing blocks of five hours
+    Blocks,
+}
+
+/// Which rows come first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Order {
+    /// Early before late, little before much
+    Asc,
+    /// Late before early, much before little
+    Desc,
+}
+
+/// Days of the week, in the order of their ISO numbers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Weekday {
+    Monday,
+    Tuesday,
+    Wednesday,
+    Thursday,
+    Friday,
+    Saturday,
+    /// As ccusage has it
+    #[default]
+    Sunday,
+}
+
+/// `2026-02-03` or `20260203`.
+fn day(text: &str) -> Result<Date, String> {
+    Date::strptime("%Y-%m-%d", text)
+        .or_else(|_| Date::strptime("%Y%m%d", text))
+        .map_err(|_| "give a day as YYYY-MM-DD or YYYYMMDD".to_owned())
 }
 
 #[derive(Debug, Clone, Subcommand)]

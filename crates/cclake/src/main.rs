@@ -16,6 +16,7 @@ mod progress;
 mod project;
 #[cfg(test)]
 mod reference;
+mod report;
 mod settings;
 mod stages;
 mod summary;

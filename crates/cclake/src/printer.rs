@@ -46,6 +46,17 @@ impl Printer {
         !self.json && self.loudness != Loudness::Quiet && std::io::stderr().is_terminal()
     }
 
+    /// How many columns a result may fill: what `COLUMNS` says, else the terminal's; none when it is no terminal.
+    pub(crate) fn width(&self) -> Option<usize> {
+        let told = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
+        told.or_else(|| terminal_size::terminal_size_of(std::io::stdout()).map(|(width, _)| width.0.into()))
+    }
+
+    /// Whether results go to a terminal whose owner does not mind bold text.
+    pub(crate) fn styles(&self) -> bool {
+        std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+    }
+
     /// The result a command was asked for. A reader that closed the pipe early does not change how the command ends.
     pub(crate) fn result(&self, text: &str) {
         self.bytes(text.as_bytes());
@@ -69,11 +80,6 @@ impl Printer {
     /// The result piece by piece, for what is too large to be held.
     pub(crate) fn results(&self) -> Results<'_> {
         Results { printer: self }
-    }
-
-    /// Columns of the terminal that results go to; none when it is no terminal.
-    pub(crate) fn width(&self) -> Option<usize> {
-        terminal_size::terminal_size_of(std::io::stdout()).map(|(width, _)| width.0.into())
     }
 
     /// The result as a JSON document.

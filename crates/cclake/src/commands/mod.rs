@@ -9,6 +9,7 @@ mod doctor;
 mod extract;
 mod load;
 mod query;
+mod report;
 mod run;
 mod test;
 mod transform;
@@ -30,6 +31,7 @@ pub(crate) fn dispatch(cli: Cli, printer: &Printer) -> anyhow::Result<ExitStatus
         Command::Transform(args) => transform::transform(&plain()?, &args, printer),
         Command::Test(args) => test::test(&plain()?, &args, printer),
         Command::Query(args) => query::query(&plain()?, &args, printer),
+        Command::Report(args) => report::report(&plain()?, &args, printer),
         Command::Dlq(command) => dlq::dlq(&plain()?, &command, printer),
         Command::Docs(DocsCommand::Generate) => docs::generate(&plain()?, printer),
         Command::Docs(DocsCommand::Serve(args)) => docs::serve(&plain()?, &args, printer),

@@ -125,7 +125,7 @@ fn list<T>(warehouse: &Warehouse, sql: &str, read: impl Fn(&[String]) -> T) -> a
 }
 
 /// The rows as text; what the queries above select reads well that way.
-fn fetch(warehouse: &Warehouse, sql: &str) -> anyhow::Result<Vec<Vec<String>>> {
+pub(crate) fn fetch(warehouse: &Warehouse, sql: &str) -> anyhow::Result<Vec<Vec<String>>> {
     let mut rows = Vec::new();
     for batch in &warehouse.query(sql)? {
         rows.extend(cells::rows(batch)?);

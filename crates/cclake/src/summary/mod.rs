@@ -10,8 +10,8 @@ use serde::Serialize;
 use crate::printer::Printer;
 use crate::stages::IngestReport;
 
-pub(crate) use facts::{Facts, gather};
-pub(crate) use text::{lines, render, tests_line};
+pub(crate) use facts::{Facts, fetch, gather};
+pub(crate) use text::{count, lines, render, tests_line};
 
 /// Everything `run` has to say.
 #[derive(Debug, Serialize)]

@@ -195,7 +195,7 @@ fn stages_text(stages: &[Stage], seconds: f64) -> String {
 }
 
 /// Thousands apart, as in 21,721.
-fn count(number: u64) -> String {
+pub(crate) fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {

@@ -30,6 +30,9 @@ mod places;
 mod readers;
 mod refusals;
 
+mod report;
+mod report_page;
+mod report_peer;
 mod snapshots;
 mod sources;
 mod tidy;
