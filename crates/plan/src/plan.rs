@@ -98,6 +98,8 @@ pub struct TestStep {
     pub probe: Option<Probe>,
     /// The first column of `count_sql` being 0 means passed: no thresholds were configured.
     pub plain: bool,
+    /// To be stored when the build is published.
+    pub fingerprint: String,
 }
 
 /// What a test's counts mean.
@@ -358,7 +360,7 @@ impl Planner<'_> {
         Ok(None)
     }
 
-    fn test(&self, node: &Node, test: &TestConfig) -> Result<Step> {
+    fn test(&mut self, node: &Node, test: &TestConfig) -> Result<Step> {
         let query = compile::sql(self.graph, self.session(), node, false)?;
         let limit = test
             .limit
@@ -384,6 +386,7 @@ impl Planner<'_> {
             count_sql,
             probe,
             plain,
+            fingerprint: self.fingerprints.of(node)?.to_string(),
         }))
     }
 }

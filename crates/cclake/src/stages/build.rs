@@ -130,11 +130,13 @@ fn environment() -> BTreeMap<String, String> {
 
 /// Whether a build would see the same rows and the same project as the last one, which built and tested all of it.
 fn is_current(plan: &BuildPlan, published: &Published, warehouse: &Warehouse) -> anyhow::Result<bool> {
-    let same_project = plan.steps.iter().all(|step| match step {
-        Step::Model(model) => published.fingerprints.get(&model.node) == Some(&model.fingerprint),
-        Step::Seed(seed) => seed.unchanged,
-        Step::Test(_) => true,
-    });
+    let same_nodes = plan.steps.len() == published.fingerprints.len();
+    let same_project = same_nodes
+        && plan.steps.iter().all(|step| match step {
+            Step::Model(model) => published.fingerprints.get(&model.node) == Some(&model.fingerprint),
+            Step::Seed(seed) => seed.unchanged,
+            Step::Test(test) => published.fingerprints.get(&test.node) == Some(&test.fingerprint),
+        });
     let same_rows = published.load_sequence == Some(warehouse.load_sequence()?);
     Ok(published.complete && same_project && same_rows)
 }
