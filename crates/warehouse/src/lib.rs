@@ -11,6 +11,8 @@ mod query;
 mod room;
 mod rows;
 mod statement;
+#[cfg(any(test, feature = "bundled"))]
+mod zone;
 
 pub use build::{BuildReport, ModelResult, Published, TestResult};
 pub use error::{Error, ErrorKind, Result};
