@@ -84,9 +84,17 @@ len(list_filter(flatten(list_transform({{ patch }}, lambda hunk: coalesce(hunk.l
 not {{ regex_matches(text, '^\\s*(' ~ (beginnings | join('|')) ~ ')') }}
 {%- endmacro -%}
 
+{#- The session a raw record says it belongs to. A message without one is counted in that of its file. -#}
+{%- macro session_of_record(carries_message) -%}
+coalesce(
+            nullif(session_id, ''),
+            case when {{ carries_message }} then nullif({{ file_stem('source_file') }}, '') end
+        )
+{%- endmacro -%}
+
 {#- What every entry repeats of its raw record. -#}
-{%- macro envelope() -%}
-nullif(session_id, '') as session_id, project_path, parent_uuid, logical_parent_uuid, leaf_uuid,
+{%- macro envelope(session='session_id') -%}
+{{ session }} as session_id, project_path, parent_uuid, logical_parent_uuid, leaf_uuid,
         request_id, agent_id, is_sidechain, is_meta, is_compact_summary, is_api_error, subtype, version, git_branch,
         permission_mode, summary, content, source_file, source_offset, machine, _op, _load_seq
 {%- endmacro -%}

@@ -86,6 +86,12 @@ impl KnownIds {
         }
     }
 
+    /// Whether the lake has a record that was not asked for.
+    fn has_more(&self, source_file: &str) -> bool {
+        let ids = self.files.get(source_file);
+        ids.is_some_and(|ids| ids.values().any(|count| *count > 0))
+    }
+
     fn has(&self, source_file: &str) -> bool {
         self.files.get(source_file).is_some_and(|ids| !ids.is_empty())
     }
@@ -228,7 +234,9 @@ impl<'a> Assembler<'a> {
         };
         // Behind here the lake may still hold what this file was before.
         let unfinished = matches!(segment.end, End::More(_) | End::Unread(_));
-        position.doubtful = unfinished && matches!(planned.action, ReadPlan::Reread);
+        let reread = matches!(planned.action, ReadPlan::Reread);
+        position.doubtful = unfinished && reread;
+        position.lake_has_more = !unfinished && reread && self.known.has_more(&planned.name);
         if !unfinished {
             self.unfinished.remove(&segment.file);
         }

@@ -191,7 +191,7 @@ fn read_on(file: &SourceFile, position: &FilePosition) -> io::Result<Option<Read
     if position.looks_like(file) && !position.pending {
         return Ok(Some(ReadPlan::Unchanged(position.clone())));
     }
-    if file.size < position.size {
+    if position.lake_has_more || file.size < position.size {
         return Ok(None);
     }
     let mut source = File::open(&file.path)?;

@@ -58,6 +58,9 @@ pub struct FilePosition {
     pub pending: bool,
     /// Whether the lake may hold lines behind `offset`, so that the file must be read against it.
     pub doubtful: bool,
+    /// Whether the lake holds lines that were no longer in the file: should it change, they may be back.
+    #[serde(default)]
+    pub lake_has_more: bool,
 }
 
 /// A loaded line that had no newline yet.
@@ -188,6 +191,7 @@ impl FilePosition {
             tail: None,
             pending: true,
             doubtful: false,
+            lake_has_more: false,
         }
     }
 
@@ -233,6 +237,7 @@ mod tests {
             }),
             pending: false,
             doubtful: false,
+            lake_has_more: false,
         }
     }
 
@@ -259,7 +264,7 @@ mod tests {
         assert_eq!(Positions::load(&path).unwrap(), positions);
         insta::assert_snapshot!(
             fs::read_to_string(&path).unwrap(),
-            @r#"{"version":1,"stamp":"commit","files":{"/b":{"size":9,"mtime_ns":7,"dev":1,"inode":2,"offset":5,"prefix_hash":"00","tail":{"id":"abababababababababababababababab","length":4},"pending":false,"doubtful":false}},"left":["/a"],"recovering":false}"#
+            @r#"{"version":1,"stamp":"commit","files":{"/b":{"size":9,"mtime_ns":7,"dev":1,"inode":2,"offset":5,"prefix_hash":"00","tail":{"id":"abababababababababababababababab","length":4},"pending":false,"doubtful":false,"lake_has_more":false}},"left":["/a"],"recovering":false}"#
         );
     }
 

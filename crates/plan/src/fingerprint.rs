@@ -108,7 +108,11 @@ impl<'a> Fingerprints<'a> {
             .unwrap_or_default();
         let mut parts = vec![VERSION.to_owned(), node.kind.resource_type().to_owned(), relation];
         match &node.detail {
-            Detail::Source | Detail::Singular(_) | Detail::Generic(..) => {}
+            Detail::Source => {}
+            Detail::Singular(config) | Detail::Generic(config, _) => {
+                parts.push(format!("{config:?}"));
+                parts.push(compile::sql(self.graph, &self.session, node, false)?);
+            }
             Detail::Seed(config) => {
                 parts.push(format!("{config:?}"));
                 parts.push(

@@ -104,6 +104,8 @@ pub struct TestStep {
     pub probe: Option<Probe>,
     /// The first column of `count_sql` being 0 means passed: no thresholds were configured.
     pub plain: bool,
+    /// To be stored when the build is published.
+    pub fingerprint: String,
 }
 
 /// What a test's counts mean.
@@ -129,13 +131,13 @@ impl TestStep {
 }
 
 impl Step {
-    /// What is noted of the node when the build is published, to tell later whether it changed; none for a test.
-    pub fn fingerprint(&self) -> Option<&str> {
+    /// What is noted of the node when the build is published, to tell later whether it changed.
+    pub fn fingerprint(&self) -> &str {
         match self {
-            Step::Seed(step) => Some(&step.fingerprint),
-            Step::Model(step) => Some(&step.fingerprint),
-            Step::Snapshot(step) => Some(&step.fingerprint),
-            Step::Test(_) => None,
+            Step::Seed(step) => &step.fingerprint,
+            Step::Model(step) => &step.fingerprint,
+            Step::Snapshot(step) => &step.fingerprint,
+            Step::Test(step) => &step.fingerprint,
         }
     }
 
@@ -426,7 +428,7 @@ impl Planner<'_> {
         Ok(None)
     }
 
-    fn test(&self, node: &Node, test: &TestConfig) -> Result<Step> {
+    fn test(&mut self, node: &Node, test: &TestConfig) -> Result<Step> {
         let query = compile::sql(self.graph, self.session(), node, false)?;
         let limit = test
             .limit
@@ -452,6 +454,7 @@ impl Planner<'_> {
             count_sql,
             probe,
             plain,
+            fingerprint: self.fingerprints.of(node)?.to_string(),
         }))
     }
 }

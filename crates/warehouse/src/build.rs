@@ -6,11 +6,14 @@ use std::time::{Duration, Instant};
 
 use arrow_array::{ArrayRef, StringArray};
 use arrow_schema::{DataType, Field, Schema};
-use cclake_plan::{BuildPlan, ModelStep, RelationKind, SeedStep, Statement, Step, TestStep, Verdict, fuse};
+use cclake_plan::{
+    BuildPlan, ModelStep, Purpose, RelationKind, SeedStep, Statement, Step, TestStep, Verdict, fuse,
+};
 
 use crate::error::{Context as _, Error, ErrorKind, Result};
 use crate::open::{DATABASE, Phase, Warehouse, identifier};
 use crate::rows::batch_of;
+use crate::statement::check_hook;
 
 /// How a build went.
 #[derive(Debug, Default)]
@@ -90,7 +93,24 @@ impl Warehouse {
             // The first error is the one to report; a rollback that fails too adds nothing.
             let _ = self.connection.execute_batch("rollback");
         }
-        built
+        let report = built?;
+        if !report.published {
+            self.note_refusal(plan, &report)?;
+        }
+        Ok(report)
+    }
+
+    /// Keeps what the tests found of a build that they kept from being published.
+    fn note_refusal(&self, plan: &BuildPlan, report: &BuildReport) -> Result<()> {
+        let what = "cannot note the test results";
+        self.execute("begin transaction", what)?;
+        let noted = self
+            .write_test_results(plan, report)
+            .and_then(|()| self.execute("commit", what));
+        if noted.is_err() {
+            let _ = self.connection.execute_batch("rollback");
+        }
+        noted.and_then(|()| self.checkpoint())
     }
 
     /// Notes a build that another program did, as if it were ours, and writes it to disk. Without a plan nothing is known of
@@ -161,7 +181,8 @@ impl Warehouse {
         let mut statement = self
             .connection
             .prepare(
-                "select _load_seq, passed, warned, failed, complete from quality.builds order by build desc limit 1",
+                "select _load_seq, passed, warned, failed, complete from quality.builds where models > 0
+                 order by build desc limit 1",
             )
             .during(ErrorKind::Model, what)?;
         let mut rows = statement.query([]).during(ErrorKind::Model, what)?;
@@ -246,7 +267,11 @@ impl Warehouse {
 
     pub(crate) fn run_statements(&self, node: &str, statements: &[Statement]) -> Result<()> {
         for statement in statements {
-            self.execute(&statement.sql, &format!("{node} failed"))?;
+            let what = || format!("{node} failed");
+            if matches!(statement.purpose, Purpose::PreHook | Purpose::PostHook) {
+                check_hook(&statement.sql).map_err(|error| error.while_doing(&what()))?;
+            }
+            self.execute(&statement.sql, &what())?;
         }
         Ok(())
     }
@@ -380,13 +405,21 @@ impl Warehouse {
     /// Notes what was published, in the transaction that publishes it.
     fn write_state(&self, plan: &BuildPlan, report: &BuildReport) -> Result<()> {
         let what = "cannot note what was built";
-        let fingerprint = |step: &Step| Some((step.node().to_owned(), step.fingerprint()?.to_owned()));
-        let (nodes, fingerprints): (Vec<_>, Vec<_>) = plan.steps.iter().filter_map(fingerprint).unzip();
+        let noted = |step: &Step| (step.node().to_owned(), step.fingerprint().to_owned());
+        let (nodes, fingerprints): (Vec<_>, Vec<_>) = plan.steps.iter().map(noted).unzip();
         self.append_texts("built_nodes", &["node", "fingerprint"], vec![nodes, fingerprints])?;
+        // Those of the whole project also replace what it no longer has.
+        let stale = if plan.complete {
+            "true"
+        } else {
+            "node in (select node from temp.built_nodes)"
+        };
         self.execute(
-            "delete from quality.model_state where node in (select node from temp.built_nodes);
+            &format!(
+                "delete from quality.model_state where {stale};
              insert into quality.model_state select node, fingerprint, now() from temp.built_nodes;
-             drop table temp.built_nodes;",
+             drop table temp.built_nodes;"
+            ),
             what,
         )?;
         if !report.tests.is_empty() {

@@ -13,6 +13,8 @@ mod room;
 mod rows;
 mod snapshots;
 mod statement;
+#[cfg(any(test, feature = "bundled"))]
+mod zone;
 
 pub use build::{BuildReport, ModelResult, Published, TestResult};
 pub use error::{Error, ErrorKind, Result};

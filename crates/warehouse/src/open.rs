@@ -89,6 +89,10 @@ impl Warehouse {
             .and_then(|config| config.with("temp_directory", settings.temp_dir.to_string_lossy()))
             .during(ErrorKind::Open, what())?;
         let connection = Connection::open_in_memory_with_flags(config).during(ErrorKind::Open, what())?;
+        #[cfg(feature = "bundled")]
+        connection
+            .register_scalar_function::<crate::zone::LocalTime>("timezone")
+            .during(ErrorKind::Open, what())?;
         connection
             .execute_batch(&attach_sql(settings, access))
             .during(ErrorKind::Open, what())?;
@@ -206,14 +210,19 @@ fn attach_sql(settings: &Settings, access: Access) -> String {
         // Threads share the scan of a table by row groups of the size given here, whatever the file's own are.
         Access::ReadOnly => format!("row_group_size {ROW_GROUP_SIZE}, read_only"),
     };
+    // It is a setting of ICU.
+    let zone = if cfg!(feature = "bundled") {
+        String::new()
+    } else {
+        format!("set timezone = {};", quoted(&settings.time_zone))
+    };
     format!(
-        "set timezone = {zone};
+        "{zone}
          attach {path} as {DATABASE} ({options});
          use {DATABASE};
          set enable_external_access = false;
          set allowed_configs = [{phases}];
          set lock_configuration = true;",
-        zone = quoted(&settings.time_zone),
         path = quoted(&settings.path.to_string_lossy()),
     )
 }

@@ -7,7 +7,7 @@ use arrow_schema::{Field, Schema, SchemaRef};
 
 use crate::error::{Context as _, Error, ErrorKind, Result};
 use crate::open::{Warehouse, identifier};
-use crate::statement::only_statement;
+use crate::statement::only_query;
 
 const WHAT: &str = "the query failed";
 
@@ -76,7 +76,7 @@ impl Warehouse {
     /// only the file's own read-only attachment stands between it and the tables.
     ///
     /// # Errors
-    /// `Query` with DuckDB's own words when the SQL is wrong or tries to write, or is not one statement.
+    /// `Query` with DuckDB's own words when the SQL is wrong, or ours when it is not one statement that reads.
     pub fn query(&self, sql: &str) -> Result<Vec<RecordBatch>> {
         let mut batches = Vec::new();
         self.query_each(sql, &mut |batch| {
@@ -96,7 +96,7 @@ impl Warehouse {
         sql: &str,
         on_batch: &mut dyn FnMut(RecordBatch) -> Result<(), E>,
     ) -> Result<(), E> {
-        let sql = only_statement(sql)?;
+        let sql = only_query(sql)?;
         self.connection
             .execute_batch("begin transaction read only")
             .during(ErrorKind::Query, WHAT)?;

@@ -1,4 +1,4 @@
-//! Where a statement ends: as much of SQL's lexis as it takes to tell a semicolon from one in a text or a comment.
+//! What a text of SQL would do: as much of its lexis as it takes to tell statements apart and their kinds.
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -11,33 +11,151 @@ enum Piece {
     Other,
 }
 
-/// The only statement of `sql`, without the semicolon behind it.
+/// First words of the statements that only read. What a file may be written by (COPY, EXPORT, a CALL) is not among them:
+/// DuckDB lets it reach the warehouse's own file.
+const READING: &[&str] = &[
+    "desc",
+    "describe",
+    "from",
+    "pivot",
+    "pivot_longer",
+    "pivot_wider",
+    "select",
+    "show",
+    "summarize",
+    "table",
+    "unpivot",
+    "values",
+    "with",
+];
+
+/// Functions that change the program's state, or run a statement that stands in a text.
+const NOT_IN_QUERIES: &[&str] = &[
+    "enable_logging",
+    "enable_profiling",
+    "json_execute_serialized_sql",
+    "query",
+];
+
+/// First words of the statements that would end the build's transaction or go past it.
+const NOT_IN_BUILDS: &[&str] = &[
+    "abort",
+    "attach",
+    "begin",
+    "checkpoint",
+    "commit",
+    "copy",
+    "detach",
+    "end",
+    "export",
+    "import",
+    "rollback",
+    "start",
+    "use",
+];
+
+/// The only statement of `sql`, which must be one that reads.
 ///
 /// # Errors
-/// `Query` when there is none, or more than one: DuckDB would run them all and give the rows of the last.
-pub(crate) fn only_statement(sql: &str) -> Result<&str> {
-    let mut statement: Option<&str> = None;
+/// `Query` when there is none, more than one (DuckDB would run them all and give the rows of the last), or one of another
+/// kind.
+pub(crate) fn only_query(sql: &str) -> Result<&str> {
+    let refused = |message: String| Err(Error::new(ErrorKind::Query, message));
+    let statements = statements(sql);
+    let [statement] = statements[..] else {
+        return refused(if statements.is_empty() {
+            "the query is empty: give a SELECT statement".to_owned()
+        } else {
+            "the query is more than one statement: give them one at a time".to_owned()
+        });
+    };
+    let first = first_word(statement);
+    if !READING.contains(&first.as_str()) {
+        return refused(format!(
+            "`{first}` begins no query: only what reads the tables is answered, such as SELECT, FROM, DESCRIBE, SHOW, SUMMARIZE, PIVOT or EXPLAIN"
+        ));
+    }
+    if let Some(function) = called(statement, NOT_IN_QUERIES) {
+        return refused(format!(
+            "the function {function} is not for queries: leave it out"
+        ));
+    }
+    Ok(statement)
+}
+
+/// Checks that a hook leaves the transaction alone in which the whole build is done.
+///
+/// # Errors
+/// `Model` naming the statement that does not.
+pub(crate) fn check_hook(sql: &str) -> Result<()> {
+    for statement in statements(sql) {
+        let first = first_word(statement);
+        if NOT_IN_BUILDS.contains(&first.as_str()) {
+            return Err(Error::new(
+                ErrorKind::Model,
+                format!(
+                    "its hook says `{first}`, but a build is one transaction from its start to its end: take that out"
+                ),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The statements of `sql`, without the semicolons.
+fn statements(sql: &str) -> Vec<&str> {
+    let mut statements = Vec::new();
     let mut start = None;
     for (piece, range) in pieces(sql) {
         match (piece, start) {
-            (Piece::Other, None) if statement.is_some() => {
-                return Err(Error::new(
-                    ErrorKind::Query,
-                    "the query is more than one statement: give them one at a time",
-                ));
-            }
             (Piece::Other, None) => start = Some(range.start),
             (Piece::Semicolon, Some(began)) => {
-                statement = Some(&sql[began..range.start]);
+                statements.push(&sql[began..range.start]);
                 start = None;
             }
             _ => {}
         }
     }
-    start
-        .map(|began| &sql[began..])
-        .or(statement)
-        .ok_or_else(|| Error::new(ErrorKind::Query, "the query is empty: give a SELECT statement"))
+    statements.extend(start.map(|began| &sql[began..]));
+    statements
+}
+
+/// What decides of which kind a statement is, in small letters; for an EXPLAIN the first word of what is explained.
+fn first_word(statement: &str) -> String {
+    let mut tokens = tokens(statement).skip_while(|token| token == "(");
+    let mut first = tokens.next().unwrap_or_default();
+    if first != "explain" {
+        return first;
+    }
+    // EXPLAIN [ANALYZE] [(FORMAT name)] statement.
+    loop {
+        first = tokens.next().unwrap_or_default();
+        match first.as_str() {
+            "analyze" | "(" | ")" => {}
+            "format" => drop(tokens.next()),
+            _ => return first,
+        }
+    }
+}
+
+/// The first of `functions` that the statement calls.
+fn called(statement: &str, functions: &'static [&'static str]) -> Option<&'static str> {
+    let mut tokens = tokens(statement).peekable();
+    while let Some(token) = tokens.next() {
+        let name = token.trim_matches('"');
+        let is_call = tokens.peek().is_some_and(|next| next == "(");
+        if let Some(function) = functions.iter().find(|function| is_call && **function == name) {
+            return Some(function);
+        }
+    }
+    None
+}
+
+/// Words, quoted texts and other characters, in small letters.
+fn tokens(sql: &str) -> impl Iterator<Item = String> {
+    pieces(sql)
+        .filter(|(piece, _)| *piece == Piece::Other)
+        .map(|(_, range)| sql[range].to_ascii_lowercase())
 }
 
 fn pieces(sql: &str) -> impl Iterator<Item = (Piece, std::ops::Range<usize>)> {
@@ -127,10 +245,10 @@ fn is_word(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::only_statement;
+    use super::{check_hook, only_query};
 
     fn check(sql: &str, expected: Result<&str, &str>) {
-        let found = only_statement(sql).map_err(|error| error.to_string());
+        let found = only_query(sql).map_err(|error| error.to_string());
         match expected {
             Ok(statement) => assert_eq!(found.as_deref(), Ok(statement), "{sql}"),
             Err(says) => assert!(
@@ -175,6 +293,59 @@ mod tests {
             "select 1 /* ; */; (select 2)",
         ] {
             check(sql, Err("more than one statement"));
+        }
+    }
+
+    #[test]
+    fn only_what_reads_is_a_query() {
+        for sql in [
+            "FROM t",
+            "((select 1))",
+            "with a as (select 1) select * from a",
+            "explain select 1",
+            "EXPLAIN ANALYZE (select 1)",
+            "explain (format json) values (1)",
+            "/* copy */ table t",
+            "select 'copy', enable_logging, \"query\" from t",
+        ] {
+            check(sql, Ok(sql.trim_start_matches("/* copy */ ")));
+        }
+        for sql in [
+            "copy t to 'file'",
+            "COPY (select 1) to 'file'",
+            "explain analyze copy t to 'file'",
+            "explain (format json) copy t to 'file'",
+            "explain explain select 1",
+            "explain",
+            "call enable_logging()",
+            "pragma database_list",
+            "-- select\nset threads = 1",
+            "commit",
+            "selekt 1",
+            "'select'",
+        ] {
+            check(sql, Err("begins no query"));
+        }
+        for sql in [
+            "select * from enable_logging (storage = 'file')",
+            "from system.main.\"Enable_Logging\"()",
+            "select * from query('select 1')",
+        ] {
+            check(sql, Err("is not for queries"));
+        }
+    }
+
+    #[test]
+    fn hooks_leave_the_transaction_alone() {
+        assert!(check_hook("create index i on t (a); analyze t; select 'commit;'").is_ok());
+        for sql in [
+            "commit",
+            "analyze t; ROLLBACK",
+            "/* x */ begin",
+            "copy t to 'file'",
+            "use other",
+        ] {
+            assert!(check_hook(sql).is_err(), "{sql}");
         }
     }
 }

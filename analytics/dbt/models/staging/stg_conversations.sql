@@ -6,7 +6,7 @@ with lines as (
     select
         _id as record_id,
         type as record_type,
-        {{ envelope() }},
+        {{ envelope(session_of_record('message is not null')) }},
         type as line_type,
         'transcript' as seen_in,
         0 as message_index,
@@ -42,7 +42,7 @@ with lines as (
             select
                 _id as record_id,
                 type as record_type,
-                {{ envelope() }},
+                {{ envelope(session_of_record('true')) }},
                 nullif(uuid, '') as uuid,
                 timestamp,
                 {{ parse_agent_progress('data') }} as tick

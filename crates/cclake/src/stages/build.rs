@@ -202,15 +202,15 @@ fn environment() -> BTreeMap<String, String> {
 
 /// Whether a build would see the same rows and the same project as the last one, which built and tested all of it.
 fn is_current(plan: &BuildPlan, published: &Published, warehouse: &Warehouse) -> anyhow::Result<bool> {
-    let same_project = plan.steps.iter().all(|step| match step {
-        Step::Seed(seed) => seed.unchanged,
-        _ => step.fingerprint().is_none_or(|now| {
-            published
+    let same_nodes = plan.steps.len() == published.fingerprints.len();
+    let same_project = same_nodes
+        && plan.steps.iter().all(|step| match step {
+            Step::Seed(seed) => seed.unchanged,
+            _ => published
                 .fingerprints
                 .get(step.node())
-                .is_some_and(|built| built == now)
-        }),
-    });
+                .is_some_and(|built| built == step.fingerprint()),
+        });
     let same_rows = published.load_sequence == Some(warehouse.load_sequence()?);
     Ok(published.complete && same_project && same_rows)
 }

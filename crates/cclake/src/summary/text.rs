@@ -172,7 +172,7 @@ pub(crate) fn tests_line(build: &BuildSummary) -> String {
     for finding in &build.findings {
         let _ = writeln!(text, "            {finding}");
     }
-    if build.failed > 0 {
+    if build.failed > 0 && build.models > 0 {
         text.push_str("            nothing was published: readers keep the last good state\n");
     }
     text

@@ -220,6 +220,58 @@ fn nodes_are_selected_as_dbt_selects_them() {
 }
 
 #[test]
+fn a_new_test_runs_although_no_row_is_new_and_its_findings_are_kept() {
+    let scene = Scene::new();
+    let project = OwnProject::new(&scene);
+    scene.write("p/s.jsonl", prompt("s", "u1", 1, "one"));
+    for command in ["run", "test"] {
+        assert_eq!(project.run(&scene, &[command]).status, 0);
+    }
+    let up_to_date = |ran: &Ran| ran.stdout.contains("up to date");
+    assert!(up_to_date(&project.run(&scene, &["run"])));
+    let test = "tests/custom/wrong.sql";
+    let findings = "select verdict, failures from quality.test_results where name = 'wrong'";
+    for (sql, status, found) in [
+        ("select 1 as wrong", 1, &["fail|1"][..]),
+        ("select 1 as wrong where false", 0, &["pass|0"]),
+        ("select 1 as wrong where 1 = 0", 0, &["pass|0"]),
+    ] {
+        project.write(test, sql);
+        let ran = project.run(&scene, &["run"]);
+        assert_eq!(
+            (ran.status, up_to_date(&ran)),
+            (status, false),
+            "{sql}: {}",
+            ran.stderr
+        );
+        assert_eq!(scene.lines(findings), found, "{sql}");
+    }
+    std::fs::remove_file(project.folder.join(test)).unwrap();
+    assert_eq!(project.run(&scene, &["run"]).status, 0);
+    assert_eq!(scene.lines(findings), [""; 0]);
+}
+
+#[test]
+fn a_hook_cannot_publish_what_no_test_has_seen() {
+    let scene = Scene::new();
+    let project = OwnProject::new(&scene);
+    project.write(
+        "models/marts/core/evil.sql",
+        "{{ config(materialized='table', post_hook='commit') }} select 1 as a",
+    );
+    scene.write("p/s.jsonl", prompt("s", "u1", 1, "one"));
+    let ran = project.run(&scene, &["run"]);
+    assert_eq!(ran.status, 2, "{}", ran.stdout);
+    for part in ["evil", "commit"] {
+        assert!(ran.stderr.contains(part), "{}", ran.stderr);
+    }
+    assert_eq!(
+        scene.number("select count(*) from duckdb_tables() where table_name in ('evil', 'fct_messages')"),
+        0
+    );
+}
+
+#[test]
 fn part_of_a_build_does_not_make_the_rest_up_to_date() {
     for part in [
         &["transform", "--select", "dim_tools"][..],

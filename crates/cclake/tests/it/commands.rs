@@ -110,7 +110,7 @@ fn query_takes_what_is_no_select_too() {
         "describe dim_tools",
         "summarize dim_tools",
         "explain select 1::hugeint",
-        "pragma version",
+        "explain analyze (from dim_tools)",
         "(select [1]) union all (select [2])",
         "from dim_tools",
         "pivot (select 1 as a, 2 as b) on a using sum(b)",

@@ -200,6 +200,19 @@ fn a_few_huge_lines_among_many_small_ones_are_built() {
 }
 
 #[test]
+fn a_message_without_session_counts_in_that_of_its_file() {
+    let scene = Scene::new();
+    let named = response("s", "u1", 1, "m1", 5);
+    let unnamed = response("s", "u2", 2, "m2", 7).replace(r#""sessionId":"s","#, "");
+    scene.write("p/s.jsonl", [named, unnamed].join("\n"));
+    scene.run(&["run"]);
+    assert_eq!(
+        scene.lines("select session_id, count(*), sum(output_tokens) from fct_messages join dim_sessions using (session_id) group by all"),
+        ["s|2|12"]
+    );
+}
+
+#[test]
 fn an_empty_id_is_no_id() {
     let scene = Scene::new();
     let lines = ["one", "two", "three"].map(|text| prompt("s", "", 1, text));

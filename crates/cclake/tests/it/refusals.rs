@@ -116,6 +116,20 @@ fn sql_that_writes_or_is_none() {
         let ran = scene.try_run(&["query", sql]);
         assert_eq!(ran.status, 2, "{sql}: {}", ran.stdout);
     }
+    std::fs::create_dir_all(scene.data().join("tmp")).unwrap();
+    for file in ["analytics.db", "analytics.db.wal", "tmp/out.csv"] {
+        let file = scene.data().join(file);
+        for statement in ["", "explain analyze "] {
+            let sql = format!(
+                "{statement}copy (select 1) to '{}' (use_tmp_file false)",
+                file.display()
+            );
+            check_refusal(&scene.try_run(&["query", &sql]), &["`copy` begins no query"]);
+        }
+    }
+    let log = "select * from enable_logging(storage = 'file', storage_config = {'path': 'log'})";
+    check_refusal(&scene.try_run(&["query", log]), &["enable_logging"]);
+    assert!(!scene.data().join("tmp/out.csv").exists());
     assert!(!scene.path("out.csv").exists());
     assert_eq!(scene.number("select count(*) from fct_messages"), 1);
 }
