@@ -59,7 +59,7 @@ test: setup ## Run every test, the ones against real peers last
 test-peers: setup $(PEERS)/.done $(DBT)/.done $(RUST_DBT)/.done $(CCUSAGE_DIR)/.done ## Only the tests against real peers (PyIceberg, DuckDB's iceberg_scan, ccusage, both dbt engines)
 	CCLAKE_PEER_PYTHON=$(PEERS)/bin/python CCLAKE_PEER_CCUSAGE=$(CCUSAGE_DIR)/node_modules/.bin/ccusage \
 	  CCLAKE_PEER_DBT=$(DBT)/bin/dbt CCLAKE_PEER_RUST_DBT=$(RUST_DBT)/bin/dbt CCLAKE_PEER_LIBDUCKDB=$(DUCKDB_DIR) \
-	  $(CARGO) test --release -p cclake --test it -- peers:: parity::
+	  $(CARGO) test --release -p cclake --test it -- peers:: parity:: dbt_gives_every_node
 
 $(PEERS)/.done:
 	$(call venv,$(PEERS))

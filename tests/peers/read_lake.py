@@ -30,6 +30,7 @@ def by_pyiceberg(table):
     columns = ("_id", "timestamp", "source_offset", "_raw_json")
     rows = table.scan(selected_fields=columns).to_arrow()
     return {
+        "columns": [field.name for field in table.schema().fields],
         "rows": rows.num_rows,
         "distinct_ids": pc.count_distinct(rows["_id"]).as_py(),
         "null_timestamps": table.scan(row_filter="timestamp is null", selected_fields=("_id",)).to_arrow().num_rows,
@@ -74,7 +75,10 @@ def by_duckdb(metadata_location):
     (of_day,) = connection.execute(
         "SELECT count(*) FROM iceberg_scan(?) WHERE timestamp >= ?::VARCHAR::TIMESTAMPTZ", [metadata_location, day]
     ).fetchone()
+    described = connection.execute("DESCRIBE SELECT * FROM iceberg_scan(?)", [metadata_location]).fetchall()
     return {
+        # None more than the schema has: a reader may make one of a partition folder's name.
+        "columns": [name for name, *_ in described],
         "rows": rows,
         "distinct_ids": ids,
         "null_timestamps": nulls,
