@@ -1,6 +1,7 @@
 //! What a run tells a person at its end: what came in, what it adds up to, what to do next.
 
 mod facts;
+mod next;
 mod text;
 
 use std::time::Duration;
@@ -11,6 +12,7 @@ use crate::printer::Printer;
 use crate::stages::IngestReport;
 
 pub(crate) use facts::{Facts, gather};
+pub(crate) use next::next_steps;
 pub(crate) use text::{lines, render, tests_line};
 
 /// Everything `run` has to say.

@@ -18,6 +18,7 @@ mod commands;
 mod faults;
 mod first_light;
 mod memory;
+mod next_steps;
 mod oddities;
 mod peers;
 mod places;
