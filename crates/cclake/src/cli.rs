@@ -32,7 +32,7 @@ pub(crate) struct Global {
     /// Say more (repeat for more)
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
-    /// Say nothing but errors and results that were asked for
+    /// Say nothing but errors, warnings and results that were asked for
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
 }

@@ -98,6 +98,11 @@ impl Printer {
         }
     }
 
+    /// What the work went past, on standard error; with `-q` too, since that is how cron tells a person.
+    pub(crate) fn warning(&self, text: &str) {
+        self.to_stderr(&format!("warning: {text}"));
+    }
+
     /// Detail for `-v`.
     pub(crate) fn detail(&self, text: &str) {
         if self.loudness == Loudness::Verbose {

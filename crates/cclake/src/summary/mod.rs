@@ -89,7 +89,7 @@ pub(crate) fn stages(ingest: &IngestReport, [models, tests, publish]: [Duration;
 /// Files that could not be read are worth a line each, but never the end of a run.
 pub(crate) fn warn(warnings: &[String], printer: &Printer) {
     for warning in warnings {
-        printer.note(&format!("warning: {warning}"));
+        printer.warning(warning);
     }
 }
 

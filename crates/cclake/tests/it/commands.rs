@@ -337,6 +337,22 @@ fn quiet_says_nothing_and_help_says_much() {
 }
 
 #[test]
+fn quiet_still_warns_of_what_was_not_read() {
+    let scene = Scene::new();
+    scene.write("p/s.jsonl", prompt("s", "u", 1, "hello"));
+    std::os::unix::fs::symlink("nowhere", scene.logs().join("p/gone.jsonl")).unwrap();
+    for command in ["run", "extract"] {
+        let ran = scene.try_run(&[command, "-q"]);
+        assert_eq!((ran.status, ran.stdout.as_str()), (0, ""));
+        assert!(
+            ran.stderr.starts_with("warning: ") && ran.stderr.contains("gone.jsonl"),
+            "{command}: {}",
+            ran.stderr
+        );
+    }
+}
+
+#[test]
 fn the_embedded_project_can_be_replaced_by_ones_own() {
     let scene = scene();
     let project = scene.path("project");
