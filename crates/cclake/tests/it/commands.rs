@@ -351,36 +351,3 @@ fn quiet_still_warns_of_what_was_not_read() {
         );
     }
 }
-
-#[test]
-fn the_embedded_project_can_be_replaced_by_ones_own() {
-    let scene = scene();
-    let project = scene.path("project");
-    std::fs::create_dir_all(project.join("models")).unwrap();
-    std::fs::write(
-        project.join("dbt_project.yml"),
-        "name: mine\nversion: '1'\nprofile: mine\n",
-    )
-    .unwrap();
-    std::fs::write(
-        project.join("profiles.yml"),
-        "mine:\n  target: dev\n  outputs:\n    dev: {type: duckdb, path: x.db, schema: mine, threads: 1}\n",
-    )
-    .unwrap();
-    std::fs::write(
-        project.join("models/one.sql"),
-        "select {{ var('n', 41) }} + 1 as answer",
-    )
-    .unwrap();
-    let mut command = scene.command(&["transform"]);
-    command.env("CCLAKE_DBT_PROJECT_DIR", &project);
-    let ran = finish(&mut command);
-    assert_eq!(ran.status, 0, "{}", ran.stderr);
-    assert_eq!(scene.number("select answer from mine.one"), 42);
-    std::fs::write(project.join("models/one.sql"), "\n\nselect {{ undefined_thing }}").unwrap();
-    let mut command = scene.command(&["transform"]);
-    command.env("CCLAKE_DBT_PROJECT_DIR", &project);
-    let ran = finish(&mut command);
-    assert_eq!(ran.status, 2);
-    assert!(ran.stderr.contains("models/one.sql:3"), "{}", ran.stderr);
-}

@@ -20,6 +20,7 @@ mod first_light;
 mod memory;
 mod next_steps;
 mod oddities;
+mod own_project;
 mod peers;
 mod places;
 mod readers;
