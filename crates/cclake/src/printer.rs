@@ -4,6 +4,7 @@ use std::io::{ErrorKind, IsTerminal as _, Write as _};
 
 use serde::Serialize;
 
+use crate::cells::on_one_line;
 use crate::cli::Global;
 
 /// What a person wants to hear.
@@ -100,7 +101,7 @@ impl Printer {
 
     /// What the work went past, on standard error; with `-q` too, since that is how cron tells a person.
     pub(crate) fn warning(&self, text: &str) {
-        self.to_stderr(&format!("warning: {text}"));
+        self.to_stderr(&format!("warning: {}", on_one_line(text)));
     }
 
     /// Detail for `-v`.

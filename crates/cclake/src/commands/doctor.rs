@@ -8,6 +8,7 @@ use cclake_warehouse::Access;
 use serde::Serialize;
 
 use crate::ExitStatus;
+use crate::cells::on_one_line;
 use crate::data_dir::{DataDir, Ownership, has_warehouse};
 use crate::printer::Printer;
 use crate::settings::Settings;
@@ -66,7 +67,7 @@ pub(crate) fn doctor(settings: &Settings, printer: &Printer) -> anyhow::Result<E
                 Health::Warning => "warning",
                 Health::Broken => "BROKEN",
             };
-            format!("{word:8} {:12} {}\n", check.name, check.message)
+            format!("{word:8} {:12} {}\n", check.name, on_one_line(&check.message))
         };
         printer.result(&checks.iter().map(line).collect::<String>());
     }

@@ -351,3 +351,22 @@ fn quiet_still_warns_of_what_was_not_read() {
         );
     }
 }
+
+#[test]
+fn names_of_files_give_the_terminal_no_orders() {
+    let scene = Scene::new();
+    scene.write("\u{1b}[2J\n\u{9b}x/s.jsonl", "no JSON\n");
+    let gone = scene.logs().join("\u{1b}[31m\ngone.jsonl");
+    std::os::unix::fs::symlink("nowhere", gone).unwrap();
+    let ran = scene.try_run(&["run"]);
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    let list = scene.run(&["dlq", "list"]);
+    let show = scene.run(&["dlq", "show", &list[..32]]);
+    let doctor = scene.run(&["doctor"]);
+    for text in [&list, &show, &doctor, &ran.stderr] {
+        let orders = text.chars().find(|c| c.is_control() && *c != '\n');
+        assert_eq!(orders, None, "{text:?}");
+        assert!(text.contains(r"\u{1b}[") && text.contains(r"\n"), "{text}");
+    }
+    assert_eq!((list.lines().count(), ran.stderr.lines().count()), (1, 1));
+}
