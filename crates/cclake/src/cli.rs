@@ -59,7 +59,7 @@ pub(crate) enum Command {
     /// Show every setting and where its value came from
     Config,
     /// Check that everything is in order, and say what to do where it is not
-    Doctor,
+    Doctor(SourceArgs),
     /// Print a completion script for your shell
     Completions {
         /// The shell

@@ -32,7 +32,7 @@ pub(crate) fn dispatch(cli: Cli, printer: &Printer) -> anyhow::Result<ExitStatus
         Command::Dlq(command) => dlq::dlq(&plain()?, &command, printer),
         Command::Demo(args) => demo::demo(&args, printer),
         Command::Config => config::config(&plain()?, printer),
-        Command::Doctor => doctor::doctor(&plain()?, printer),
+        Command::Doctor(args) => doctor::doctor(&settings(&args)?, printer),
         Command::Completions { shell } => completions::completions(shell, printer),
     }
 }

@@ -280,6 +280,29 @@ fn doctor_finds_data_files_that_are_missing() {
     );
 }
 
+/// What doctor says of its first source, and how it ends.
+fn check_source(scene: &Scene, paths: Option<&str>, flags: &[&str], status: i32, said: &str) {
+    let mut command = scene.command(&[&["doctor"], flags].concat());
+    command.env_remove("CCLAKE_PATHS");
+    let ran = finish(command.envs(paths.map(|paths| ("CCLAKE_PATHS", paths))));
+    assert_eq!(ran.status, status, "{}", ran.stdout);
+    let line = ran.stdout.lines().next().unwrap();
+    assert!(line.starts_with(said), "{line}");
+}
+
+#[test]
+fn doctor_misses_only_a_source_that_somebody_named() {
+    let scene = scene();
+    let logs = scene.path("logs");
+    std::fs::rename(scene.logs(), &logs).unwrap();
+    let logs = logs.to_str().unwrap();
+    check_source(&scene, None, &[], 0, "warning  source       /");
+    check_source(&scene, None, &["--path", logs], 0, "ok       source       /");
+    check_source(&scene, Some(logs), &[], 0, "ok       source       /");
+    check_source(&scene, Some("/no/such/place"), &[], 2, "BROKEN   source");
+    check_source(&scene, None, &["--path", "nowhere"], 2, "BROKEN   source");
+}
+
 #[test]
 fn doctor_tells_what_is_wrong_and_what_to_do() {
     let scene = scene();
