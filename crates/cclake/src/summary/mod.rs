@@ -1,6 +1,7 @@
 //! What a run tells a person at its end: what came in, what it adds up to, what to do next.
 
 mod facts;
+mod labels;
 mod next;
 mod text;
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::settings::{Key, Origin, SETTINGS, Settings};
 
 const QUESTIONS: [&str; 3] = [
-    "select project_name, total_sessions, total_messages, last_active from dim_projects order by total_messages desc",
+    "select project_name, project_path, total_sessions, total_messages, last_active from dim_projects order by total_messages desc",
     "select t.tool_name, t.tool_category, count(*) as calls, count(*) filter (where not c.is_success) as failed from fct_tool_calls c join dim_tools t using (tool_key) group by all order by calls desc limit 20",
     "select date, human_messages, assistant_messages, token_count from agg_daily_summary order by date desc limit 30",
 ];
