@@ -29,9 +29,9 @@ pub(crate) struct Global {
     /// Print the result as one JSON document
     #[arg(long, global = true)]
     pub json: bool,
-    /// Say more (repeat for more)
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
-    pub verbose: u8,
+    /// Say more (`transform`: how long each model took and why it was built)
+    #[arg(short, long, global = true, overrides_with = "verbose")]
+    pub verbose: bool,
     /// Say nothing but errors, warnings and results that were asked for
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub quiet: bool,

@@ -28,8 +28,8 @@ impl Printer {
     pub(crate) fn new(global: &Global) -> Self {
         let loudness = match (global.quiet, global.verbose) {
             (true, _) => Loudness::Quiet,
-            (false, 0) => Loudness::Normal,
-            (false, _) => Loudness::Verbose,
+            (false, false) => Loudness::Normal,
+            (false, true) => Loudness::Verbose,
         };
         Self {
             loudness,
