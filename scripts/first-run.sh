@@ -3,7 +3,17 @@
 set -eu
 cclake=$1
 cache=$2
-logs=${CLAUDE_CONFIG_DIR:-$HOME/.claude}/projects
+settings=$("$cclake" config --json)
+# A field of the setting `paths`, without the escapes that JSON needs.
+of_paths() {
+  printf '%s\n' "$settings" | sed -n '/^  "paths": {/,/^  }/s/^    "'"$1"'": "\(.*\)",\{0,1\}$/\1/p' | sed 's/\\\(["\\]\)/\1/g'
+}
+case $(of_paths origin) in
+  default | 'environment CLAUDE_CONFIG_DIR') ;;
+  # Whoever says where the logs are wants those, or to hear what is wrong with them.
+  *) exec "$cclake" run ;;
+esac
+logs=$(of_paths value)
 if [ -n "$(find -L "$logs" -name '*.jsonl' -type f 2>/dev/null | head -n 1)" ]; then
   exec "$cclake" run
 fi

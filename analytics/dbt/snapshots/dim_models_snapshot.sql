@@ -3,8 +3,7 @@
 {{ config(
     schema='snapshots',
     unique_key='model_key',
-    strategy='check',
-    check_cols=['is_priced', 'price_pattern', 'is_own_price', 'price_source']
+    strategy='check'
 ) }}
 
 select model_key, model, family, is_priced, price_pattern, is_own_price, price_source, price_checked_on

@@ -60,7 +60,7 @@ pub(crate) fn rows(batch: &RecordBatch) -> anyhow::Result<Vec<Vec<String>>> {
         .collect()
 }
 
-/// A cell on one line, without what a terminal would take for orders.
+/// A text on one line, without what a terminal would take for orders.
 pub(crate) fn on_one_line(text: &str) -> String {
     let mut cell = String::with_capacity(text.len());
     for c in text.chars() {

@@ -33,10 +33,10 @@ pub(crate) struct Global {
     /// Print the result as one JSON document
     #[arg(long, global = true)]
     pub json: bool,
-    /// Say more (repeat for more)
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
-    pub verbose: u8,
-    /// Say nothing but errors and results that were asked for
+    /// Say more (`transform`: how long each model took and why it was built)
+    #[arg(short, long, global = true, overrides_with = "verbose")]
+    pub verbose: bool,
+    /// Say nothing but errors, warnings and results that were asked for
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
 }
@@ -68,7 +68,7 @@ pub(crate) enum Command {
     /// Show every setting and where its value came from
     Config,
     /// Check that everything is in order, and say what to do where it is not
-    Doctor,
+    Doctor(SourceArgs),
     /// Print a completion script for your shell
     Completions {
         /// The shell

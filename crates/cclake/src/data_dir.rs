@@ -1,7 +1,8 @@
 //! The data directory: who owns it, and where things lie in it.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{Read as _, Seek as _, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -32,7 +33,7 @@ impl DataDir {
     /// Names the owner when another process has it.
     pub(crate) fn own(settings: &Settings, ownership: Ownership) -> anyhow::Result<Self> {
         let path = settings.data_dir.clone();
-        std::fs::create_dir_all(&path)
+        make_private(&path)
             .with_context(|| format!("cannot create the data directory {}", path.display()))?;
         let lock_path = path.join("lock");
         let mut lock = open_lock(&lock_path, ownership)
@@ -104,6 +105,12 @@ fn remember_machine(settings: &Settings) -> anyhow::Result<()> {
     }
     std::fs::write(&file, format!("{}\n", settings.machine))
         .with_context(|| format!("cannot write {}", file.display()))
+}
+
+/// Makes the folder, and those above it that are missing, for its owner alone: what people and agents said is private, and
+/// Claude Code's own files are. A folder that is there keeps its mode, so that it can be shared on purpose.
+pub(crate) fn make_private(folder: &Path) -> std::io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
 /// Where DuckDB spills.

@@ -4,6 +4,7 @@ use std::io::{ErrorKind, IsTerminal as _, Write as _};
 
 use serde::Serialize;
 
+use crate::cells::on_one_line;
 use crate::cli::Global;
 
 /// What a person wants to hear.
@@ -27,8 +28,8 @@ impl Printer {
     pub(crate) fn new(global: &Global) -> Self {
         let loudness = match (global.quiet, global.verbose) {
             (true, _) => Loudness::Quiet,
-            (false, 0) => Loudness::Normal,
-            (false, _) => Loudness::Verbose,
+            (false, false) => Loudness::Normal,
+            (false, true) => Loudness::Verbose,
         };
         Self {
             loudness,
@@ -102,6 +103,11 @@ impl Printer {
         if self.loudness != Loudness::Quiet {
             self.to_stderr(text);
         }
+    }
+
+    /// What the work went past, on standard error; with `-q` too, since that is how cron tells a person.
+    pub(crate) fn warning(&self, text: &str) {
+        self.to_stderr(&format!("warning: {}", on_one_line(text)));
     }
 
     /// Detail for `-v`.

@@ -4,6 +4,7 @@ use anyhow::Context as _;
 use cclake_extract::dlq::{self, Entry};
 
 use crate::ExitStatus;
+use crate::cells::on_one_line;
 use crate::cli::DlqCommand;
 use crate::printer::Printer;
 use crate::settings::Settings;
@@ -37,15 +38,15 @@ fn list(settings: &Settings, printer: &Printer) -> anyhow::Result<()> {
 
 /// A letter on one line, or, on a terminal that is too narrow for it, on three with the place shortened.
 fn entry(letter: &Entry, width: Option<usize>) -> String {
-    let place = format!("{}:{}", letter.file, letter.offset);
-    let line = format!("{}  {}  {place}  {}\n", letter.id, letter.at, letter.reason);
+    let place = on_one_line(&format!("{}:{}", letter.file, letter.offset));
+    let reason = on_one_line(&letter.reason);
+    let line = format!("{}  {}  {place}  {reason}\n", letter.id, letter.at);
     match width {
         Some(width) if line.trim_end().chars().count() > width => format!(
-            "{}  {}\n  {}\n  {}\n",
+            "{}  {}\n  {}\n  {reason}\n",
             letter.id,
             letter.at,
             shortened(&place, width.saturating_sub(2)),
-            letter.reason
         ),
         _ => line,
     }
@@ -75,9 +76,9 @@ fn show(settings: &Settings, id: &str, printer: &Printer) -> anyhow::Result<()> 
     printer.result(&format!(
         "id      {}\nfile    {}\noffset  {}\nreason  {}\nqueued  {} (run {})\nbytes   {}\n\n{}\n",
         letter.id,
-        letter.file,
+        on_one_line(&letter.file),
         letter.offset,
-        letter.reason,
+        on_one_line(&letter.reason),
         letter.at,
         letter.run_id,
         bytes.len(),

@@ -8,9 +8,10 @@ use cclake_warehouse::Access;
 use serde::Serialize;
 
 use crate::ExitStatus;
+use crate::cells::on_one_line;
 use crate::data_dir::{DataDir, Ownership, has_warehouse};
 use crate::printer::Printer;
-use crate::settings::Settings;
+use crate::settings::{Key, Origin, Settings};
 use crate::stages::{open_lake, open_warehouse};
 
 /// How a check ended.
@@ -41,7 +42,7 @@ impl Check {
 
 /// Looks at each part and says how it is. Broken parts make exit status 2.
 pub(crate) fn doctor(settings: &Settings, printer: &Printer) -> anyhow::Result<ExitStatus> {
-    let mut checks: Vec<_> = settings.paths.iter().map(|path| source(path)).collect();
+    let mut checks: Vec<_> = settings.paths.iter().map(|path| source(settings, path)).collect();
     checks.push(retention(settings));
     // What lies in the data directory can only be looked at by its owner.
     match DataDir::own(settings, Ownership::Exclusive) {
@@ -66,7 +67,7 @@ pub(crate) fn doctor(settings: &Settings, printer: &Printer) -> anyhow::Result<E
                 Health::Warning => "warning",
                 Health::Broken => "BROKEN",
             };
-            format!("{word:8} {:12} {}\n", check.name, check.message)
+            format!("{word:8} {:12} {}\n", check.name, on_one_line(&check.message))
         };
         printer.result(&checks.iter().map(line).collect::<String>());
     }
@@ -78,7 +79,14 @@ pub(crate) fn doctor(settings: &Settings, printer: &Printer) -> anyhow::Result<E
     })
 }
 
-fn source(path: &Path) -> Check {
+fn source(settings: &Settings, path: &Path) -> Check {
+    if is_default_source(settings) && matches!(path.try_exists(), Ok(false)) {
+        let message = format!(
+            "{} is not there: Claude Code has not run here yet; `--path` or the setting `paths` names another folder",
+            path.display()
+        );
+        return Check::new("source", Health::Warning, message);
+    }
     match cclake_extract::discover(&[path.to_owned()]) {
         Err(error) => Check::new("source", Health::Broken, format!("{error}")),
         Ok(found) if found.files.is_empty() => Check::new(
@@ -101,6 +109,12 @@ fn source(path: &Path) -> Check {
             )
         }
     }
+}
+
+/// Whether nobody said where the logs are. Then they need not be there: what is loaded may have come from a `--path`.
+fn is_default_source(settings: &Settings) -> bool {
+    let origin = settings.reported(Key::Paths).map(|(_, origin)| origin);
+    origin == Some(&Origin::Default)
 }
 
 /// Claude Code's own setting, which decides how often a run is needed.

@@ -38,7 +38,7 @@ pub(crate) fn dispatch(cli: Cli, printer: &Printer) -> anyhow::Result<ExitStatus
         Command::Docs(DocsCommand::Export { dir }) => docs::export(&plain()?, &dir, printer),
         Command::Demo(args) => demo::demo(&args, printer),
         Command::Config => config::config(&plain()?, printer),
-        Command::Doctor => doctor::doctor(&plain()?, printer),
+        Command::Doctor(args) => doctor::doctor(&settings(&args)?, printer),
         Command::Completions { shell } => completions::completions(shell, printer),
     }
 }

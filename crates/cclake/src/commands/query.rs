@@ -30,13 +30,31 @@ pub(crate) fn query(settings: &Settings, args: &QueryArgs, printer: &Printer) ->
     } else {
         args.format
     };
-    match format {
-        // Widths are known only when all rows are.
-        Format::Table => printer.result(&cells::table(&warehouse.query(&sql)?)?),
-        Format::Json => json(&warehouse, &sql, printer)?,
-        Format::Csv => csv(&warehouse, &sql, printer)?,
+    let answered = match format {
+        Format::Table => table(&warehouse, &sql, printer),
+        Format::Json => json(&warehouse, &sql, printer),
+        Format::Csv => csv(&warehouse, &sql, printer),
+    };
+    match answered {
+        Ok(()) => Ok(ExitStatus::Success),
+        Err(error) if misses_something(&error) && !is_published(&warehouse) => bail!(
+            "nothing is published in {} yet: run `cclake run`",
+            settings.duckdb_path.display()
+        ),
+        Err(error) => Err(error),
     }
-    Ok(ExitStatus::Success)
+}
+
+/// Whether the SQL names what is not there; any other mistake is to be told as it is.
+fn misses_something(error: &anyhow::Error) -> bool {
+    error.to_string().contains("Catalog Error:")
+}
+
+/// Whether there was ever a build.
+fn is_published(warehouse: &Warehouse) -> bool {
+    warehouse
+        .published()
+        .is_ok_and(|published| published.load_sequence.is_some())
 }
 
 fn sql_text(argument: &str) -> anyhow::Result<String> {
@@ -48,6 +66,12 @@ fn sql_text(argument: &str) -> anyhow::Result<String> {
         .read_to_string(&mut sql)
         .context("cannot read the SQL from standard input")?;
     Ok(sql)
+}
+
+/// Widths are known only when all rows are.
+fn table(warehouse: &Warehouse, sql: &str, printer: &Printer) -> anyhow::Result<()> {
+    printer.result(&cells::table(&warehouse.query(sql)?)?);
+    Ok(())
 }
 
 fn json(warehouse: &Warehouse, sql: &str, printer: &Printer) -> anyhow::Result<()> {

@@ -7,14 +7,14 @@ use anyhow::{Context as _, bail};
 
 use super::{Environment, Flags, Given, Key, Origin, SETTINGS};
 
-/// What the configuration file says.
+/// What the configuration file says; which one it is.
 pub(super) fn read_file(
     flags: &Flags,
     environment: &Environment,
     given: &mut BTreeMap<Key, Given>,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Option<PathBuf>> {
     let Some(path) = config_file(flags, environment) else {
-        return Ok(());
+        return Ok(None);
     };
     let text = std::fs::read_to_string(&path)
         .with_context(|| format!("cannot read the configuration file {}", path.display()))?;
@@ -42,8 +42,17 @@ pub(super) fn read_file(
             },
         );
     }
-    Ok(())
+    Ok(Some(environment.current_dir.join(path)))
 }
+
+/// Whether the file is the one that is read in any folder and with no variable but HOME, as cron has it.
+pub(super) fn is_found_anywhere(file: &Path, environment: &Environment) -> bool {
+    environment
+        .home()
+        .is_ok_and(|home| file == home.join(".config").join(AT_HOME))
+}
+
+const AT_HOME: &str = "cclake/cclake.toml";
 
 fn config_file(flags: &Flags, environment: &Environment) -> Option<PathBuf> {
     if let Some(path) = &flags.config {
@@ -54,7 +63,7 @@ fn config_file(flags: &Flags, environment: &Environment) -> Option<PathBuf> {
         .variable("XDG_CONFIG_HOME")
         .map(PathBuf::from)
         .or_else(|| Some(environment.home().ok()?.join(".config")));
-    let at_home = config_home.map(|home| home.join("cclake/cclake.toml"));
+    let at_home = config_home.map(|home| home.join(AT_HOME));
     [Some(here), at_home]
         .into_iter()
         .flatten()

@@ -10,7 +10,7 @@ use anyhow::{Context as _, bail};
 use cclake_lake::PartitionBy;
 use serde::Serialize;
 
-use given::{read_environment, read_file, read_flags};
+use given::{is_found_anywhere, read_environment, read_file, read_flags};
 pub(crate) use table::{Key, SETTINGS, Setting};
 
 /// The outside world as the resolver sees it, so that tests can give their own.
@@ -166,6 +166,8 @@ pub(crate) struct Settings {
     pub(crate) memory_mb: u64,
     /// Worker threads.
     pub(crate) threads: usize,
+    /// The configuration file that was read, when another folder or environment would not lead to it.
+    pub(crate) config_file: Option<PathBuf>,
     /// Every value as text with its origin, for `cclake config`.
     pub(crate) report: Vec<(&'static Setting, String, Origin)>,
 }
@@ -177,15 +179,25 @@ impl Settings {
     /// One sentence that names the file or variable and the key.
     pub(crate) fn resolve(flags: &Flags, environment: &Environment) -> anyhow::Result<Self> {
         let mut given = BTreeMap::new();
-        read_file(flags, environment, &mut given)?;
+        let file = read_file(flags, environment, &mut given)?;
         read_environment(environment, &mut given);
         read_flags(flags, &mut given)?;
-        Resolver {
+        let settings = Resolver {
             given,
             environment,
             report: Vec::new(),
         }
-        .resolve()
+        .resolve()?;
+        Ok(Self {
+            config_file: file.filter(|file| !is_found_anywhere(file, environment)),
+            ..settings
+        })
+    }
+
+    /// A value as text, and where it came from.
+    pub(crate) fn reported(&self, key: Key) -> Option<(&str, &Origin)> {
+        let found = self.report.iter().find(|(setting, ..)| setting.key == key);
+        found.map(|(_, value, origin)| (value.as_str(), origin))
     }
 }
 
@@ -226,6 +238,7 @@ impl Resolver<'_> {
             memory_mb: self.number(Key::MemoryMb, 384, [256, 1 << 20])?,
             threads: usize::try_from(self.number(Key::Threads, threads as u64, [1, 256])?)?,
             data_dir,
+            config_file: None,
             report: self.report,
         };
         Ok(settings)
@@ -249,11 +262,21 @@ impl Resolver<'_> {
     }
 
     fn note(&mut self, key: Key, value: impl Into<String>) {
-        let origin = self
-            .given
-            .get(&key)
-            .map_or(Origin::Default, |given| given.origin.clone());
+        let origin = match (self.given.get(&key), key) {
+            (Some(given), _) => given.origin.clone(),
+            (None, Key::DataDir) => self.origin_of_default("XDG_DATA_HOME"),
+            (None, Key::Paths) => self.origin_of_default("CLAUDE_CONFIG_DIR"),
+            (None, _) => Origin::Default,
+        };
         self.report.push((key.setting(), value.into(), origin));
+    }
+
+    /// A default that a variable of others moves is not what it is without that variable.
+    fn origin_of_default(&self, mover: &'static str) -> Origin {
+        match self.environment.variable(mover) {
+            Some(_) => Origin::Environment(mover),
+            None => Origin::Default,
+        }
     }
 
     fn text(&mut self, key: Key, default: impl FnOnce() -> String) -> anyhow::Result<String> {

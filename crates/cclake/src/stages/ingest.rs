@@ -15,7 +15,7 @@ use cclake_warehouse::{LakeMark, Warehouse};
 use serde::Serialize;
 
 use super::load::{Loader, News, RowCounts};
-use crate::data_dir::DataDir;
+use crate::data_dir::{DataDir, make_private};
 use crate::progress::Progress;
 use crate::settings::Settings;
 
@@ -121,8 +121,9 @@ pub(crate) fn open_lake(settings: &Settings) -> anyhow::Result<Lake> {
         partition_by: settings.partition_by,
         ..LakeSettings::new(&settings.iceberg_warehouse_path)
     };
-    let lake = Lake::open(&lake, &cclake_extract::schema())?;
     let home = &settings.iceberg_warehouse_path;
+    make_private(home).with_context(|| format!("cannot create the lake's folder {}", home.display()))?;
+    let lake = Lake::open(&lake, &cclake_extract::schema())?;
     let metadata = lake
         .metadata_location()
         .unwrap_or_default()
@@ -243,12 +244,7 @@ impl Keeper<'_> {
 
     /// Dead letters, then rows, then the positions behind both.
     fn take(&mut self, chunk: Chunk, positions: &mut Positions) -> anyhow::Result<()> {
-        dlq::append(
-            &self.settings.dead_letter_dir,
-            &chunk.dead_letters,
-            self.run.started_at.as_microsecond(),
-            &self.run.id,
-        )?;
+        self.queue(&chunk)?;
         let snapshot = if chunk.batches.is_empty() {
             None
         } else {
@@ -262,6 +258,20 @@ impl Keeper<'_> {
             self.tell(|| News::Snapshot(mark));
         }
         Ok(())
+    }
+
+    fn queue(&self, chunk: &Chunk) -> anyhow::Result<()> {
+        let folder = &self.settings.dead_letter_dir;
+        if !chunk.dead_letters.is_empty() {
+            make_private(folder)
+                .with_context(|| format!("cannot create the folder of dead letters {}", folder.display()))?;
+        }
+        Ok(dlq::append(
+            folder,
+            &chunk.dead_letters,
+            self.run.started_at.as_microsecond(),
+            &self.run.id,
+        )?)
     }
 
     /// Nobody listens any more once a load has failed; the lake goes on without.

@@ -49,6 +49,7 @@ pub(crate) struct ModelTokens {
 #[derive(Debug, Serialize)]
 pub(crate) struct Project {
     pub name: String,
+    pub path: String,
     pub sessions: u64,
     pub messages: u64,
     pub tool_calls: u64,
@@ -78,9 +79,9 @@ from marts.fct_messages where role = 'assistant' and model is not null
 group by model order by 3 desc, 1";
 
 const TOP_PROJECTS: &str = "
-select p.project_name, p.total_sessions, p.total_messages, count(t.tool_call_id)
+select p.project_name, p.project_path, p.total_sessions, p.total_messages, count(t.tool_call_id)
 from marts.dim_projects p left join marts.fct_tool_calls t on t.project_key = p.project_key
-group by all order by p.total_messages desc, p.project_name limit 5";
+group by all order by p.total_messages desc, p.project_name, p.project_path limit 5";
 
 const BUSIEST_HOURS: &str = "
 select d.hour, count(*) from marts.fct_messages m join marts.dim_date d on m.date_key = d.date_key
@@ -109,9 +110,10 @@ pub(crate) fn gather(warehouse: &Warehouse) -> anyhow::Result<Facts> {
         })?,
         top_projects: list(warehouse, TOP_PROJECTS, |row| Project {
             name: row[0].clone(),
-            sessions: number(&row[1]),
-            messages: number(&row[2]),
-            tool_calls: number(&row[3]),
+            path: row[1].clone(),
+            sessions: number(&row[2]),
+            messages: number(&row[3]),
+            tool_calls: number(&row[4]),
         })?,
         busiest_hours: list(warehouse, BUSIEST_HOURS, |row| Hour {
             hour: number(&row[0]),

@@ -1,6 +1,8 @@
 //! What a run tells a person at its end: what came in, what it adds up to, what to do next.
 
 mod facts;
+mod labels;
+mod next;
 mod text;
 
 use std::time::Duration;
@@ -11,6 +13,7 @@ use crate::printer::Printer;
 use crate::stages::IngestReport;
 
 pub(crate) use facts::{Facts, fetch, gather};
+pub(crate) use next::next_steps;
 pub(crate) use text::{count, lines, render, tests_line};
 
 /// Everything `run` has to say.
@@ -87,7 +90,7 @@ pub(crate) fn stages(ingest: &IngestReport, [models, tests, publish]: [Duration;
 /// Files that could not be read are worth a line each, but never the end of a run.
 pub(crate) fn warn(warnings: &[String], printer: &Printer) {
     for warning in warnings {
-        printer.note(&format!("warning: {warning}"));
+        printer.warning(warning);
     }
 }
 

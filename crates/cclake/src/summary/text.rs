@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::labels::labels;
 use super::{BuildSummary, Facts, Stage, Summary, megabytes};
 use crate::stages::IngestReport;
 
@@ -95,9 +96,14 @@ fn facts_text(facts: &Facts) -> String {
         &["input", "output", "cache write", "cache read"],
         rows,
     ));
-    let rows = facts.top_projects.iter().map(|project| {
+    let projects = facts.top_projects.iter();
+    let named: Vec<_> = projects
+        .map(|project| (project.name.as_str(), project.path.as_str()))
+        .collect();
+    let labels = labels(&named);
+    let rows = facts.top_projects.iter().zip(&labels).map(|(project, label)| {
         let figures = [project.sessions, project.messages, project.tool_calls];
-        (project.name.as_str(), figures.map(count).to_vec())
+        (label.as_str(), figures.map(count).to_vec())
     });
     text.push_str(&table(
         "Top projects",

@@ -280,6 +280,29 @@ fn doctor_finds_data_files_that_are_missing() {
     );
 }
 
+/// What doctor says of its first source, and how it ends.
+fn check_source(scene: &Scene, paths: Option<&str>, flags: &[&str], status: i32, said: &str) {
+    let mut command = scene.command(&[&["doctor"], flags].concat());
+    command.env_remove("CCLAKE_PATHS");
+    let ran = finish(command.envs(paths.map(|paths| ("CCLAKE_PATHS", paths))));
+    assert_eq!(ran.status, status, "{}", ran.stdout);
+    let line = ran.stdout.lines().next().unwrap();
+    assert!(line.starts_with(said), "{line}");
+}
+
+#[test]
+fn doctor_misses_only_a_source_that_somebody_named() {
+    let scene = scene();
+    let logs = scene.path("logs");
+    std::fs::rename(scene.logs(), &logs).unwrap();
+    let logs = logs.to_str().unwrap();
+    check_source(&scene, None, &[], 0, "warning  source       /");
+    check_source(&scene, None, &["--path", logs], 0, "ok       source       /");
+    check_source(&scene, Some(logs), &[], 0, "ok       source       /");
+    check_source(&scene, Some("/no/such/place"), &[], 2, "BROKEN   source");
+    check_source(&scene, None, &["--path", "nowhere"], 2, "BROKEN   source");
+}
+
 #[test]
 fn doctor_tells_what_is_wrong_and_what_to_do() {
     let scene = scene();
@@ -337,34 +360,36 @@ fn quiet_says_nothing_and_help_says_much() {
 }
 
 #[test]
-fn the_embedded_project_can_be_replaced_by_ones_own() {
-    let scene = scene();
-    let project = scene.path("project");
-    std::fs::create_dir_all(project.join("models")).unwrap();
-    std::fs::write(
-        project.join("dbt_project.yml"),
-        "name: mine\nversion: '1'\nprofile: mine\n",
-    )
-    .unwrap();
-    std::fs::write(
-        project.join("profiles.yml"),
-        "mine:\n  target: dev\n  outputs:\n    dev: {type: duckdb, path: x.db, schema: mine, threads: 1}\n",
-    )
-    .unwrap();
-    std::fs::write(
-        project.join("models/one.sql"),
-        "select {{ var('n', 41) }} + 1 as answer",
-    )
-    .unwrap();
-    let mut command = scene.command(&["transform"]);
-    command.env("CCLAKE_DBT_PROJECT_DIR", &project);
-    let ran = finish(&mut command);
+fn quiet_still_warns_of_what_was_not_read() {
+    let scene = Scene::new();
+    scene.write("p/s.jsonl", prompt("s", "u", 1, "hello"));
+    std::os::unix::fs::symlink("nowhere", scene.logs().join("p/gone.jsonl")).unwrap();
+    for command in ["run", "extract"] {
+        let ran = scene.try_run(&[command, "-q"]);
+        assert_eq!((ran.status, ran.stdout.as_str()), (0, ""));
+        assert!(
+            ran.stderr.starts_with("warning: ") && ran.stderr.contains("gone.jsonl"),
+            "{command}: {}",
+            ran.stderr
+        );
+    }
+}
+
+#[test]
+fn names_of_files_give_the_terminal_no_orders() {
+    let scene = Scene::new();
+    scene.write("\u{1b}[2J\n\u{9b}x/s.jsonl", "no JSON\n");
+    let gone = scene.logs().join("\u{1b}[31m\ngone.jsonl");
+    std::os::unix::fs::symlink("nowhere", gone).unwrap();
+    let ran = scene.try_run(&["run"]);
     assert_eq!(ran.status, 0, "{}", ran.stderr);
-    assert_eq!(scene.number("select answer from mine.one"), 42);
-    std::fs::write(project.join("models/one.sql"), "\n\nselect {{ undefined_thing }}").unwrap();
-    let mut command = scene.command(&["transform"]);
-    command.env("CCLAKE_DBT_PROJECT_DIR", &project);
-    let ran = finish(&mut command);
-    assert_eq!(ran.status, 2);
-    assert!(ran.stderr.contains("models/one.sql:3"), "{}", ran.stderr);
+    let list = scene.run(&["dlq", "list"]);
+    let show = scene.run(&["dlq", "show", &list[..32]]);
+    let doctor = scene.run(&["doctor"]);
+    for text in [&list, &show, &doctor, &ran.stderr] {
+        let orders = text.chars().find(|c| c.is_control() && *c != '\n');
+        assert_eq!(orders, None, "{text:?}");
+        assert!(text.contains(r"\u{1b}[") && text.contains(r"\n"), "{text}");
+    }
+    assert_eq!((list.lines().count(), ran.stderr.lines().count()), (1, 1));
 }

@@ -1,5 +1,7 @@
 //! Where a data directory may be, and what it may be called.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use crate::support::{Scene, prompt};
 
 #[test]
@@ -41,4 +43,28 @@ fn a_copied_lake_is_refused_before_it_writes_into_the_original() {
         "{}",
         ran.stderr
     );
+}
+
+#[test]
+fn conversations_stay_private() {
+    let scene = Scene::new();
+    scene.write("p/s.jsonl", prompt("s", "u1", 1, "one") + "\nno JSON\n");
+    let mode = |name: &str| std::fs::metadata(scene.path(name)).unwrap().permissions().mode() & 0o777;
+    let run = |data: &str| {
+        let mut command = scene.command(&["run", "--data-dir", data]);
+        command
+            .env("ICEBERG_WAREHOUSE_PATH", scene.path(&format!("{data}-lake")))
+            .env("DEAD_LETTER_DIR", scene.path(&format!("{data}-letters")));
+        let ran = crate::support::finish(&mut command);
+        assert_eq!(ran.status, 0, "{}", ran.stderr);
+    };
+    run("new/data");
+    for name in ["new", "new/data", "new/data-lake", "new/data-letters"] {
+        assert_eq!(mode(name), 0o700, "{name}");
+    }
+    // Who made a folder for others to read is not overruled.
+    std::fs::create_dir(scene.path("shared")).unwrap();
+    std::fs::set_permissions(scene.path("shared"), std::fs::Permissions::from_mode(0o750)).unwrap();
+    run("shared");
+    assert_eq!(mode("shared"), 0o750);
 }

@@ -94,6 +94,35 @@ fn a_query_before_the_first_run() {
 }
 
 #[test]
+fn a_query_before_the_first_build() {
+    let scene = Scene::new();
+    scene.write("p/s.jsonl", prompt("s", "u", 1, "hello"));
+    scene.run(&["extract"]);
+    scene.run(&["load"]);
+    for format in ["table", "json", "csv"] {
+        for sql in [
+            "select * from fct_messages",
+            "from marts.fct_messages",
+            "describe dim_tools",
+        ] {
+            check_refusal(
+                &scene.try_run(&["query", sql, "--format", format]),
+                &["nothing is published", "run `cclake run`"],
+            );
+        }
+    }
+    let mistake = scene.try_run(&["query", "selekt 1"]);
+    check_refusal(&mistake, &["selekt"]);
+    assert!(!mistake.stderr.contains("published"), "{}", mistake.stderr);
+    assert_eq!(scene.number("select count(*) from raw.conversations"), 1);
+    scene.run(&["transform"]);
+    check_refusal(
+        &scene.try_run(&["query", "select * from fct_massages"]),
+        &["fct_massages does not exist"],
+    );
+}
+
+#[test]
 fn a_warehouse_file_that_is_none() {
     let scene = Scene::new();
     std::fs::create_dir_all(scene.data()).unwrap();
