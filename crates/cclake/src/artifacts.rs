@@ -115,11 +115,11 @@ impl Clock {
     }
 }
 
-/// Writes manifest.json and run_results.json of a build.
-pub(crate) fn write_build(
+/// Writes run_results.json of a build.
+pub(crate) fn write_results(
     settings: &Settings,
     scope: &BuildScope,
-    prepared: &Prepared,
+    prepared: &Prepared<'_>,
     clock: &Clock,
     runs: &[NodeRun],
 ) -> anyhow::Result<()> {
@@ -134,18 +134,20 @@ pub(crate) fn write_build(
         "full_refresh": scope.full_refresh,
     });
     let Prepared {
-        graph, inputs, plan, ..
+        blueprint,
+        inputs,
+        plan,
     } = prepared;
-    let results = run_results(graph, inputs, plan, runs, &args, clock.elapsed(), &now());
-    write_manifest(settings, prepared)?;
+    let seconds = clock.elapsed();
+    let results = run_results(&blueprint.graph, inputs, plan, runs, &args, seconds, &now());
     write(&folder(settings).join("run_results.json"), &results)
 }
 
 /// Writes manifest.json.
-pub(crate) fn write_manifest(settings: &Settings, prepared: &Prepared) -> anyhow::Result<()> {
+pub(crate) fn write_manifest(settings: &Settings, prepared: &Prepared<'_>) -> anyhow::Result<()> {
     let manifest = manifest(
-        &prepared.project,
-        &prepared.graph,
+        &prepared.blueprint.project,
+        &prepared.blueprint.graph,
         &prepared.inputs,
         &prepared.plan,
         &now(),

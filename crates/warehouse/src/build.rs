@@ -95,17 +95,21 @@ impl Warehouse {
         }
         let report = built?;
         if !report.published {
-            self.note_refusal(plan, &report)?;
+            self.note_refusal(Some(plan), &report)?;
         }
         Ok(report)
     }
 
-    /// Keeps what the tests found of a build that they kept from being published.
-    fn note_refusal(&self, plan: &BuildPlan, report: &BuildReport) -> Result<()> {
+    /// Keeps what the tests found of a build that they kept from being published, ours or another program's.
+    ///
+    /// # Errors
+    /// When the notes cannot be written; then none is.
+    pub fn note_refusal(&self, plan: Option<&BuildPlan>, report: &BuildReport) -> Result<()> {
+        self.prepare_state()?;
         let what = "cannot note the test results";
         self.execute("begin transaction", what)?;
         let noted = self
-            .write_test_results(plan, report)
+            .write_test_results(plan.is_some_and(|plan| plan.complete), report)
             .and_then(|()| self.execute("commit", what));
         if noted.is_err() {
             let _ = self.connection.execute_batch("rollback");
@@ -423,7 +427,7 @@ impl Warehouse {
             what,
         )?;
         if !report.tests.is_empty() {
-            self.write_test_results(plan, report)?;
+            self.write_test_results(plan.complete, report)?;
         }
         let count = |verdict| report.tests.iter().filter(|test| test.verdict == verdict).count() as u64;
         let seconds = (report.models_time + report.tests_time).as_secs_f64();
@@ -445,7 +449,7 @@ impl Warehouse {
         Ok(())
     }
 
-    fn write_test_results(&self, plan: &BuildPlan, report: &BuildReport) -> Result<()> {
+    fn write_test_results(&self, complete: bool, report: &BuildReport) -> Result<()> {
         let column = |pick: fn(&TestResult) -> String| report.tests.iter().map(pick).collect::<Vec<_>>();
         let columns = vec![
             column(|test| test.node.clone()),
@@ -455,7 +459,7 @@ impl Warehouse {
         ];
         self.append_texts("tested", &["node", "name", "verdict", "failures"], columns)?;
         // Those of a selection replace their own; those of the whole project also what it no longer has.
-        let stale = if plan.complete {
+        let stale = if complete {
             "true"
         } else {
             "node in (select node from temp.tested)"

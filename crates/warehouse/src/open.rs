@@ -135,6 +135,22 @@ impl Warehouse {
             .during(ErrorKind::Open, "cannot write the warehouse to disk")
     }
 
+    /// Leaves all that DuckDB holds in memory to the end of the process, which is near: freeing it takes time and helps
+    /// nobody. What was published is on disk. Files that it spilled to are removed as always.
+    pub fn leave(self) {
+        if !self.has_spilled() {
+            std::mem::forget(self);
+        }
+    }
+
+    fn has_spilled(&self) -> bool {
+        self.connection
+            .query_row("select count(*) > 0 from duckdb_temporary_files()", [], |row| {
+                row.get(0)
+            })
+            .unwrap_or(true)
+    }
+
     /// Sets the instance up for what comes next.
     pub(crate) fn enter(&self, phase: Phase) -> Result<()> {
         let (threads, compression, memory_mb) = match phase {

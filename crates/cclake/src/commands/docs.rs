@@ -15,7 +15,7 @@ use crate::docs::server::DocsServer;
 use crate::docs::{Docs, Site};
 use crate::printer::Printer;
 use crate::settings::Settings;
-use crate::stages::{BuildScope, Run, open_warehouse, prepare};
+use crate::stages::{Blueprint, BuildScope, Run, open_warehouse};
 
 /// Serves the pages until Ctrl-C.
 pub(crate) fn serve(
@@ -73,16 +73,10 @@ pub(crate) fn generate(settings: &Settings, printer: &Printer) -> anyhow::Result
     }
     let _data = DataDir::own(settings, Ownership::Shared)?;
     let warehouse = open_warehouse(settings, Access::ReadOnly)?;
-    let published = warehouse.published()?;
-    let prepared = prepare(
-        settings,
-        &Run::begin(),
-        &warehouse,
-        &BuildScope::default(),
-        &published,
-    )?;
+    let blueprint = Blueprint::read(settings, &Run::begin())?;
+    let prepared = blueprint.plan(&warehouse, &BuildScope::default(), &warehouse.published()?)?;
     let tables = warehouse.catalog()?;
-    let catalog = catalog(&prepared.graph, &prepared.inputs, &tables, &artifacts::now());
+    let catalog = catalog(&blueprint.graph, &prepared.inputs, &tables, &artifacts::now());
     artifacts::write_manifest(settings, &prepared)?;
     let folder = artifacts::folder(settings);
     artifacts::write(&folder.join("catalog.json"), &catalog)?;

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use anyhow::anyhow;
 use cclake_warehouse::Warehouse;
 
 use crate::ExitStatus;
@@ -11,7 +12,9 @@ use crate::memory;
 use crate::printer::Printer;
 use crate::progress::Progress;
 use crate::settings::Settings;
-use crate::stages::{BuildScope, Ingested, Run, build, ingest, is_out_of_memory, open_lake, with_room};
+use crate::stages::{
+    Blueprint, BuildScope, Engine, Ingested, Run, build, ingest, is_out_of_memory, open_lake, with_room,
+};
 use crate::summary::{self, Summary};
 
 /// Source → lake → raw → gold → summary.
@@ -20,7 +23,15 @@ pub(crate) fn run(settings: &Settings, args: &RunArgs, printer: &Printer) -> any
     let run = Run::begin();
     let progress = Progress::new(printer);
     let data = DataDir::own(settings, Ownership::Exclusive)?;
-    let mut lake = open_lake(settings)?;
+    // A project that cannot be built is told before anything is written; reading it takes as long as opening the lake.
+    let (blueprint, lake) = std::thread::scope(|threads| {
+        let reader = threads.spawn(|| Blueprint::read(settings, &run));
+        let lake = open_lake(settings);
+        (reader.join(), lake)
+    });
+    let blueprint = blueprint.map_err(|_| anyhow!("the thread that read the dbt project died"))?;
+    let engine = Engine::new(settings, blueprint, printer)?;
+    let mut lake = lake?;
     let (warehouse, ()) = with_room(settings, Some(&lake), None, printer, &mut |_| Ok(()))?;
     let Ingested {
         report: ingested,
@@ -43,7 +54,7 @@ pub(crate) fn run(settings: &Settings, args: &RunArgs, printer: &Printer) -> any
         skip_if_current: true,
         ..BuildScope::default()
     };
-    let (warehouse, built) = build(settings, &run, Some(&lake), warehouse, &scope, printer)?;
+    let (warehouse, built) = build(settings, &engine, Some(&lake), warehouse, &scope, printer)?;
     let summary = Summary {
         stages: summary::stages(&ingested, built.times),
         facts: facts(&warehouse, printer),
@@ -51,6 +62,7 @@ pub(crate) fn run(settings: &Settings, args: &RunArgs, printer: &Printer) -> any
         ingest: ingested,
         seconds: began.elapsed().as_secs_f64(),
     };
+    warehouse.leave();
     if printer.is_json() {
         printer.json(&summary)?;
     } else {

@@ -7,7 +7,7 @@ use crate::ExitStatus;
 use crate::cli::SelectArgs;
 use crate::printer::Printer;
 use crate::settings::Settings;
-use crate::stages::{BuildScope, Run, build};
+use crate::stages::{BuildScope, Engine, Run, build};
 
 /// Runs the selected tests.
 pub(crate) fn test(settings: &Settings, args: &SelectArgs, printer: &Printer) -> anyhow::Result<ExitStatus> {
@@ -17,7 +17,9 @@ pub(crate) fn test(settings: &Settings, args: &SelectArgs, printer: &Printer) ->
         what: What::Tests,
         ..BuildScope::default()
     };
-    let (_, built) = build(settings, &Run::begin(), None, Some(warehouse), &scope, printer)?;
+    let engine = Engine::read(settings, &Run::begin(), printer)?;
+    let (warehouse, built) = build(settings, &engine, None, Some(warehouse), &scope, printer)?;
+    warehouse.leave();
     report(&built, printer)?;
     Ok(if built.failed {
         ExitStatus::DataFailed

@@ -13,7 +13,7 @@ use crate::data_dir::{DataDir, Ownership, has_warehouse};
 use crate::printer::Printer;
 use crate::settings::Settings;
 use crate::stages::open_warehouse;
-use crate::stages::{BuildScope, Built, Run, build, prepare};
+use crate::stages::{Blueprint, BuildScope, Built, Engine, Run, build};
 use crate::summary;
 
 /// Builds the selected models and runs their tests, all in one transaction.
@@ -31,11 +31,16 @@ pub(crate) fn transform(
     };
     let run = Run::begin();
     if args.dry_run {
-        let prepared = prepare(settings, &run, &warehouse, &scope, &warehouse.published()?)?;
-        explain(&prepared.plan, printer)?;
+        let blueprint = Blueprint::read(settings, &run)?;
+        explain(
+            &blueprint.plan(&warehouse, &scope, &warehouse.published()?)?.plan,
+            printer,
+        )?;
         return Ok(ExitStatus::Success);
     }
-    let (_, built) = build(settings, &run, None, Some(warehouse), &scope, printer)?;
+    let engine = Engine::read(settings, &run, printer)?;
+    let (warehouse, built) = build(settings, &engine, None, Some(warehouse), &scope, printer)?;
+    warehouse.leave();
     report(&built, printer)?;
     Ok(if built.failed {
         ExitStatus::DataFailed

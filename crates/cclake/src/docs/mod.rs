@@ -13,13 +13,12 @@ mod text;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 
-use anyhow::Context as _;
 use cclake_plan::lineage::Lineage;
-use cclake_plan::{Check, Graph, Node, NodeKind, Project};
+use cclake_plan::{Check, Graph, Node, NodeKind};
 
 use crate::project;
 use crate::settings::Settings;
-use crate::stages::inputs;
+use crate::stages::{Blueprint, Run};
 use catalog::{Catalog, Table};
 
 pub(crate) use site::Site;
@@ -42,8 +41,7 @@ impl Docs {
     /// Reads the project, and the warehouse as far as it is there and free.
     pub(crate) fn read(settings: &Settings) -> anyhow::Result<Docs> {
         let files = project::files(settings)?;
-        let project = Project::load(&files).context("the dbt project cannot be read")?;
-        let graph = Graph::new(&project, &inputs(settings, &project)?)?;
+        let Blueprint { project, graph, .. } = Blueprint::of(&files, settings, &Run::begin())?;
         let catalog = Catalog::read(settings);
         let relation = |node: &Node| {
             node.relation

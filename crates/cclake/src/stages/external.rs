@@ -3,9 +3,11 @@
 //! dbt commits model by model, so that readers of the warehouse itself would see a half-built state, and a failed test would
 //! come too late. The copy is switched in by one rename, with the notes of the build inside.
 
+use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
@@ -23,6 +25,12 @@ use crate::settings::Settings;
 /// Lines of dbt's output to repeat when it left no results.
 const LAST_LINES: usize = 12;
 
+/// How long an interrupt may go unnoticed while dbt works.
+const HEED: Duration = Duration::from_millis(20);
+
+/// Whether Ctrl-C or a SIGTERM asked for the end.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
 /// Builds with dbt. The warehouse is closed meanwhile and given back as it is after the build.
 ///
 /// `plan` is what the built-in runner would do, where it understands the project: only it knows when a changed model or
@@ -37,11 +45,15 @@ pub(super) fn build(
     plan: Option<&BuildPlan>,
     printer: &Printer,
 ) -> anyhow::Result<(BuildReport, Warehouse)> {
+    heed_interrupts()?;
     warehouse.checkpoint()?;
     drop(warehouse);
-    let copy = Copy::of(&settings.duckdb_path)?;
+    // What a link leads to is what the copy takes the place of.
+    let file = std::fs::canonicalize(&settings.duckdb_path)
+        .with_context(|| format!("cannot find {}", settings.duckdb_path.display()))?;
+    let copy = Copy::of(&file)?;
     let dbt = Dbt::new(settings)?;
-    let mut report = dbt.run(&copy.file(), scope, plan, printer)?;
+    let mut report = dbt.run(&copy, scope, plan, printer)?;
     report.published = report.tests.iter().all(|test| test.verdict != Verdict::Fail);
     if report.published {
         let began = Instant::now();
@@ -57,10 +69,22 @@ pub(super) fn build(
         )?;
         warehouse.note_build(plan, &report)?;
         drop(warehouse);
-        copy.take_the_place_of(&settings.duckdb_path)?;
+        copy.take_the_place_of(&file)?;
         report.publish_time = began.elapsed();
     }
-    Ok((report, open_warehouse(settings, Access::ReadWrite)?))
+    let warehouse = open_warehouse(settings, Access::ReadWrite)?;
+    if !report.published {
+        warehouse.note_refusal(plan, &report)?;
+    }
+    Ok((report, warehouse))
+}
+
+/// From here on an interrupt is a flag: the copy is to be removed before the end.
+fn heed_interrupts() -> anyhow::Result<()> {
+    match ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed)) {
+        Ok(()) | Err(ctrlc::Error::MultipleHandlers) => Ok(()),
+        Err(error) => Err(error).context("cannot wait for Ctrl-C"),
+    }
 }
 
 /// A copy of the warehouse in a folder of its own beside it: on the same disk, so that a rename can switch it in. Gone when
@@ -86,6 +110,11 @@ impl Copy {
     /// dbt calls the database by the file's stem, and views name it.
     fn file(&self) -> PathBuf {
         self.folder.join(format!("{DATABASE}.db"))
+    }
+
+    /// What dbt says.
+    fn log(&self) -> PathBuf {
+        self.folder.join("dbt.log")
     }
 
     fn take_the_place_of(&self, warehouse: &Path) -> anyhow::Result<()> {
@@ -139,7 +168,7 @@ impl<'a> Dbt<'a> {
 
     fn run(
         &self,
-        database: &Path,
+        copy: &Copy,
         scope: &BuildScope,
         plan: Option<&BuildPlan>,
         printer: &Printer,
@@ -152,22 +181,55 @@ impl<'a> Dbt<'a> {
             }
             _ => {}
         }
-        let mut command = self.command(database, scope, plan);
+        let mut command = self.command(&copy.file(), scope, plan);
         printer.detail(&format!("{command:?}"));
         let began = Instant::now();
-        let output = command.output().map_err(|error| self.cannot_start(&error))?;
+        let ended = self.finish(&mut command, &copy.log())?;
         let time = began.elapsed();
-        printer.detail(&String::from_utf8_lossy(&output.stdout));
-        match std::fs::read_to_string(&results) {
-            Ok(text) => RunResults::read(&text)
-                .with_context(|| format!("{} is not what dbt writes", results.display()))?
-                .report(time),
-            Err(_) => bail!(
-                "{} built nothing: {}",
-                self.settings.dbt_program,
-                last_lines(&output)
-            ),
+        printer.detail(&ended.said);
+        let program = &self.settings.dbt_program;
+        let Ok(text) = std::fs::read_to_string(&results) else {
+            bail!("{program} built nothing: {}", ended.last_lines());
+        };
+        let report = RunResults::read(&text)
+            .with_context(|| format!("{} is not what dbt writes", results.display()))?
+            .report(time)?;
+        if report.models.is_empty() && report.tests.is_empty() {
+            bail!("{program} found nothing to build: {}", ended.last_lines());
         }
+        let has_failed = report.tests.iter().any(|test| test.verdict == Verdict::Fail);
+        // dbt ends with 1 when a test failed. Otherwise something kept it from its end, and what it wrote is a part.
+        match ended.code {
+            Some(0) => Ok(report),
+            Some(1) if has_failed => Ok(report),
+            _ => bail!("{program} broke off: {}", ended.last_lines()),
+        }
+    }
+
+    /// Waits for dbt's end, or for an interrupt, which ends it.
+    fn finish(&self, command: &mut Command, log: &Path) -> anyhow::Result<Ended> {
+        let what = || format!("cannot keep what dbt says in {}", log.display());
+        let file = File::create(log).with_context(what)?;
+        let also = file.try_clone().with_context(what)?;
+        command.stdin(Stdio::null()).stdout(file).stderr(also);
+        let mut dbt = command.spawn().map_err(|error| self.cannot_start(&error))?;
+        let status = loop {
+            let status = dbt.try_wait().context("cannot wait for dbt")?;
+            if INTERRUPTED.load(Ordering::Relaxed) {
+                // It may have heard of it too and be gone.
+                let _ = dbt.kill();
+                let _ = dbt.wait();
+                bail!("interrupted while dbt was building: the warehouse is as it was before");
+            }
+            if let Some(status) = status {
+                break status;
+            }
+            std::thread::sleep(HEED);
+        };
+        Ok(Ended {
+            code: status.code(),
+            said: String::from_utf8_lossy(&std::fs::read(log).with_context(what)?).into_owned(),
+        })
     }
 
     fn command(&self, database: &Path, scope: &BuildScope, plan: Option<&BuildPlan>) -> Command {
@@ -236,15 +298,20 @@ fn wants_full_refresh(plan: &BuildPlan) -> bool {
         .any(|step| matches!(step, Step::Model(model) if model.full_refresh))
 }
 
-fn last_lines(output: &Output) -> String {
-    let text = [&output.stdout[..], &output.stderr[..]].concat();
-    let text = String::from_utf8_lossy(&text);
-    let lines: Vec<_> = text
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .collect();
-    lines[lines.len().saturating_sub(LAST_LINES)..].join(" / ")
+/// How dbt ended.
+struct Ended {
+    /// None where a signal ended it.
+    code: Option<i32>,
+    /// Its output, errors too.
+    said: String,
+}
+
+impl Ended {
+    fn last_lines(&self) -> String {
+        let lines = self.said.lines().map(str::trim);
+        let lines: Vec<_> = lines.filter(|line| !line.is_empty()).collect();
+        lines[lines.len().saturating_sub(LAST_LINES)..].join(" / ")
+    }
 }
 
 /// dbt's `run_results.json`, as far as it is needed.

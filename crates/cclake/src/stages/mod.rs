@@ -1,10 +1,12 @@
 //! The stages as the conductor runs them: source → lake → raw, then raw → gold.
 
+mod blueprint;
 mod build;
 mod external;
 mod ingest;
 mod load;
 
-pub(crate) use build::{BuildScope, Built, Prepared, build, inputs, prepare};
+pub(crate) use blueprint::{Blueprint, Engine, Prepared};
+pub(crate) use build::{BuildScope, Built, build};
 pub(crate) use ingest::{IngestReport, Ingested, Run, ingest, open_lake};
 pub(crate) use load::{is_out_of_memory, load_backlog, open_warehouse, with_room};

@@ -1,0 +1,148 @@
+//! The dbt project as read and linked: all of a plan that does not depend on what the warehouse holds.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, bail};
+use cclake_plan::{BuildPlan, ErrorKind, Graph, Inputs, Project, plan_graph};
+use cclake_warehouse::{DATABASE, Published, Warehouse};
+use serde_json::Value as Json;
+
+use super::{BuildScope, Run};
+use crate::printer::Printer;
+use crate::project;
+use crate::settings::{Settings, TransformEngine};
+
+/// What builds, with what our own planner knows of the project.
+pub(crate) enum Engine {
+    /// The runner in this binary.
+    Builtin(Blueprint),
+    /// The installed dbt. It understands more projects than our planner; what is wrong with one, dbt says.
+    Dbt(Option<Blueprint>),
+}
+
+impl Engine {
+    /// The engine of the settings, with the project that was read for it.
+    ///
+    /// # Errors
+    /// When the project cannot be read; dbt's own understanding is asked where ours ends.
+    pub(crate) fn new(
+        settings: &Settings,
+        blueprint: anyhow::Result<Blueprint>,
+        printer: &Printer,
+    ) -> anyhow::Result<Self> {
+        match (settings.transform_engine, blueprint) {
+            (TransformEngine::Builtin, blueprint) => Ok(Self::Builtin(blueprint?)),
+            (TransformEngine::Dbt, Err(error)) if is_beyond_us(&error) => {
+                printer.detail(&no_plan(&error));
+                Ok(Self::Dbt(None))
+            }
+            (TransformEngine::Dbt, blueprint) => Ok(Self::Dbt(Some(blueprint?))),
+        }
+    }
+
+    /// As [`Engine::new`], reading the project.
+    pub(crate) fn read(settings: &Settings, run: &Run, printer: &Printer) -> anyhow::Result<Self> {
+        Self::new(settings, Blueprint::read(settings, run), printer)
+    }
+}
+
+/// A project with all that the settings decide about it.
+pub(crate) struct Blueprint {
+    /// The dbt project.
+    pub project: Project,
+    /// What of a plan's inputs the settings and the run decide.
+    pub inputs: Inputs,
+    /// The project's nodes.
+    pub graph: Graph,
+}
+
+impl Blueprint {
+    /// Reads and links the project.
+    pub(crate) fn read(settings: &Settings, run: &Run) -> anyhow::Result<Self> {
+        Self::of(&project::files(settings)?, settings, run)
+    }
+
+    /// Links the project that these files, by their paths in it, make.
+    pub(crate) fn of(
+        files: &BTreeMap<String, String>,
+        settings: &Settings,
+        run: &Run,
+    ) -> anyhow::Result<Self> {
+        let project = Project::load(files).context("the dbt project cannot be read")?;
+        let env = environment();
+        let profile = project.target(settings.dbt_target.as_deref(), &env)?;
+        let inputs = Inputs {
+            target_name: profile.name.clone(),
+            target_schema: profile.schema.clone(),
+            database: DATABASE.to_owned(),
+            vars: BTreeMap::from([
+                ("timezone".to_owned(), Json::from(settings.time_zone.clone())),
+                ("on_delete".to_owned(), Json::from(settings.on_delete.name())),
+            ]),
+            env,
+            run_started_at: run.started_at.to_string(),
+            invocation_id: run.id.clone(),
+            ..Inputs::default()
+        };
+        let graph = Graph::new(&project, &inputs)?;
+        Ok(Self {
+            project,
+            inputs,
+            graph,
+        })
+    }
+
+    /// The plan for `scope` where the warehouse is as `published` says.
+    pub(crate) fn plan(
+        &self,
+        warehouse: &Warehouse,
+        scope: &BuildScope,
+        published: &Published,
+    ) -> anyhow::Result<Prepared<'_>> {
+        let inputs = Inputs {
+            existing: warehouse.relations()?,
+            fingerprints: published.fingerprints.clone(),
+            full_refresh: scope.full_refresh,
+            selection: scope.selection.clone(),
+            what: scope.what,
+            ..self.inputs.clone()
+        };
+        let plan = plan_graph(&self.graph, &self.project, &inputs)?;
+        if plan.steps.is_empty() {
+            bail!("the selection matches nothing in the dbt project");
+        }
+        Ok(Prepared {
+            blueprint: self,
+            inputs,
+            plan,
+        })
+    }
+}
+
+/// A plan with what it was made from.
+pub(crate) struct Prepared<'a> {
+    /// The dbt project.
+    pub blueprint: &'a Blueprint,
+    /// Everything else that decides.
+    pub inputs: Inputs,
+    /// What to do.
+    pub plan: BuildPlan,
+}
+
+/// A selection of nothing is only mentioned by dbt, so we refuse it.
+pub(super) fn is_beyond_us(error: &anyhow::Error) -> bool {
+    error
+        .downcast_ref::<cclake_plan::Error>()
+        .is_some_and(|error| error.kind() != ErrorKind::Selection)
+}
+
+pub(super) fn no_plan(error: &anyhow::Error) -> String {
+    format!("no plan of our own: {error:#}")
+}
+
+/// What `env_var` may see; variables that are not UTF-8 are left out.
+fn environment() -> BTreeMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
