@@ -25,7 +25,7 @@ pub(crate) fn serve(
 ) -> anyhow::Result<ExitStatus> {
     let server = DocsServer::bind(args.port)?;
     let site = Site::new(Docs::read(settings)?);
-    let url = server.url();
+    let url = server.url().to_owned();
     if printer.is_json() {
         printer.json(&json!({ "url": url }))?;
     } else {

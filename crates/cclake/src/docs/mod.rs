@@ -4,6 +4,7 @@
 mod catalog;
 mod diagram;
 mod graphs;
+mod http;
 mod layout;
 mod pages;
 pub(crate) mod server;
