@@ -23,6 +23,7 @@ use crate::settings::Settings;
 use crate::stages::inputs;
 use catalog::{Catalog, Table};
 
+pub(crate) use layout::is_page;
 pub(crate) use site::Site;
 
 /// All that the pages tell.

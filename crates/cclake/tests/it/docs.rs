@@ -273,6 +273,30 @@ fn clients_that_hang_keep_nobody_else_waiting() {
 }
 
 #[test]
+fn pages_are_not_put_among_other_files() {
+    let scene = Scene::new();
+    let folder = scene.path("site");
+    let name = folder.to_str().unwrap();
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("index.html"), "<title>mine</title>").unwrap();
+    let ran = scene.try_run(&["docs", "export", name]);
+    assert_eq!(ran.status, 2);
+    assert_eq!(
+        ran.stderr,
+        format!(
+            "cclake: {name} holds files that `cclake docs export` did not write: give a folder that is empty or not there yet\n"
+        )
+    );
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1);
+    std::fs::remove_file(folder.join("index.html")).unwrap();
+    scene.run(&["docs", "export", name]);
+    // What hosts want beside the pages stays.
+    std::fs::write(folder.join("CNAME"), "docs.example").unwrap();
+    scene.run(&["docs", "export", name]);
+    assert!(folder.join("CNAME").is_file());
+}
+
+#[test]
 fn pages_follow_the_warehouse_and_need_none() {
     let scene = Scene::new();
     scene.write("p/s.jsonl", prompt("s", "u1", 1, "hello") + "\n");
