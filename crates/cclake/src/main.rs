@@ -9,6 +9,7 @@ mod commands;
 mod data_dir;
 mod demo;
 mod docs;
+mod labels;
 mod memory;
 mod prices;
 mod printer;

@@ -6,6 +6,7 @@ use anyhow::{Context as _, bail};
 use cclake_warehouse::Warehouse;
 
 use super::sql::{self, Grouping, Scope};
+use crate::labels::Labels;
 use crate::summary::fetch;
 
 /// What some responses add up to.
@@ -92,6 +93,15 @@ pub(crate) struct Group {
     pub(crate) usage: Usage,
     /// The costliest first.
     pub(crate) models: Vec<(String, Usage)>,
+}
+
+/// What the projects of these rows are called beside each other.
+pub(crate) fn labels(groups: &[Group]) -> Labels {
+    Labels::new(
+        groups
+            .iter()
+            .map(|group| (group.project_name.as_str(), group.project_path.as_str())),
+    )
 }
 
 /// A usage report: its rows in no order, what each model and all of them add up to.
