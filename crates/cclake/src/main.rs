@@ -7,6 +7,7 @@ mod cells;
 mod cli;
 mod commands;
 mod data_dir;
+mod days;
 mod demo;
 mod docs;
 mod labels;

@@ -434,11 +434,19 @@ fn what_makes_no_sense_is_refused_in_one_sentence() {
         &["daily", "--since", "20260301", "--until", "20260201"],
         "--since 2026-03-01 is later than --until 2026-02-01: swap them\n",
     );
-    check(
-        &scene,
-        &["daily", "--since", "yesterday"],
-        "give a day as YYYY-MM-DD or YYYYMMDD",
-    );
+    for day in [
+        "yesterday",
+        "2026-02-03T10:00",
+        "2026-2-3",
+        "26-02-03",
+        "2026-02-03+01:00",
+    ] {
+        check(
+            &scene,
+            &["daily", "--since", day],
+            "give a day as YYYY-MM-DD or YYYYMMDD",
+        );
+    }
     check(
         &scene,
         &["--html", "no/such/folder/x.html"],
