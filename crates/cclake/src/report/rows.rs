@@ -21,6 +21,7 @@ pub(crate) struct Usage {
     pub(crate) responses: u64,
     /// Responses of models without a price.
     pub(crate) unpriced: u64,
+    pub(crate) unpriced_tokens: u64,
     pub(crate) sessions: u64,
     /// First and last instant, in milliseconds of the Unix epoch.
     pub(crate) span: Option<(i64, i64)>,
@@ -38,6 +39,7 @@ impl Usage {
         self.cache_read += other.cache_read;
         self.responses += other.responses;
         self.unpriced += other.unpriced;
+        self.unpriced_tokens += other.unpriced_tokens;
         self.cost = match (self.cost, other.cost) {
             (Some(one), Some(two)) => Some(one + two),
             (one, two) => one.or(two),
@@ -58,6 +60,7 @@ impl Usage {
             cost,
             responses,
             unpriced,
+            unpriced_tokens,
             sessions,
             first,
             last,
@@ -73,6 +76,7 @@ impl Usage {
             cost: cost.parse().ok(),
             responses: number(responses),
             unpriced: number(unpriced),
+            unpriced_tokens: number(unpriced_tokens),
             sessions: number(sessions),
             span: first.parse().ok().zip(last.parse().ok()),
         })

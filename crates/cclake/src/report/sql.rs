@@ -67,7 +67,7 @@ pub(crate) enum Grouping {
 const SUMS: &str =
     "sum(input_tokens), sum(output_tokens), sum(cache_write_5m_tokens + cache_write_1h_tokens),
     sum(cache_read_tokens), sum(cost_usd), count(*), count(*) filter (where cost_usd is null),
-    count(distinct session_key), epoch_ms(min(timestamp)), epoch_ms(max(timestamp))";
+    sum(token_count) filter (where cost_usd is null), count(distinct session_key), epoch_ms(min(timestamp)), epoch_ms(max(timestamp))";
 
 /// Usage per group and model, per group, per model and in all: the first two columns say which of these a row is.
 /// A session or a project comes with its id or path, name, and what else tells it from others.

@@ -71,7 +71,7 @@ fn notes(answer: &Answer, left_out: &[&str]) -> Vec<String> {
             "* No price for {}: {} {responses}, {} tokens are in no cost.",
             on_one_line(model),
             count(usage.unpriced),
-            count(usage.tokens())
+            count(usage.unpriced_tokens)
         ));
     }
     if !left_out.is_empty() {

@@ -263,7 +263,7 @@ pub(super) fn quality(figures: &Figures, notes: &Notes, zone: &TimeZone) -> Stri
     let star = if unpriced.is_empty() {
         ""
     } else {
-        " * without the models that have no price."
+        " * without the responses that have no price."
     };
     let _ = writeln!(
         html,
