@@ -46,7 +46,7 @@ pub(crate) fn report(
     if printer.is_json() {
         printer.json(&report::document(&answer))?;
     } else {
-        printer.result(&report::render(&answer, printer.width(), printer.styles())?);
+        printer.result(&report::render(&answer, printer.width(), printer.styles()));
     }
     Ok(ExitStatus::Success)
 }

@@ -19,7 +19,7 @@ pub(crate) struct Usage {
     /// At list prices; none when no response has a price.
     pub(crate) cost: Option<f64>,
     pub(crate) responses: u64,
-    /// Responses of models without a price.
+    /// Responses without a price: of a model, or of a time for which none is known.
     pub(crate) unpriced: u64,
     pub(crate) unpriced_tokens: u64,
     pub(crate) sessions: u64,
@@ -171,6 +171,11 @@ pub(crate) fn check_ready(warehouse: &Warehouse, path: &std::path::Path) -> anyh
         );
     }
     Ok(())
+}
+
+/// Whether DuckDB reckons in a zone too.
+pub(crate) fn knows_zone(warehouse: &Warehouse, name: &str) -> anyhow::Result<bool> {
+    Ok(!fetch(warehouse, &sql::zone(name))?.is_empty())
 }
 
 /// The day of the price list.

@@ -14,28 +14,30 @@ use crate::labels::Labels;
 use crate::summary::count;
 
 /// The page, no wider than `width`.
-pub(crate) fn render(answer: &Answer, width: Option<usize>, styled: bool) -> anyhow::Result<String> {
-    let zone = TimeZone::get(&answer.zone)?;
+pub(crate) fn render(answer: &Answer, width: Option<usize>, styled: bool) -> String {
     let table = match &answer.rows {
         Rows::Usage(report) if report.groups.is_empty() => None,
         Rows::Tools(tools, _) if tools.is_empty() => None,
         Rows::Blocks(blocks, _) if blocks.is_empty() => None,
-        Rows::Usage(report) => Some(usage_table(answer, report, &zone)),
+        Rows::Usage(report) => Some(usage_table(answer, report, &answer.rules)),
         Rows::Tools(tools, total) => Some(tool_table(tools, total)),
-        Rows::Blocks(blocks, total) => Some(block_table(blocks, total, &zone)),
+        Rows::Blocks(blocks, total) => Some(block_table(blocks, total, &answer.rules)),
     };
     let Some(table) = table else {
-        return Ok("Nothing in this period: widen --since and --until.\n".to_owned());
+        let nothing = "Nothing in this period: widen --since and --until.";
+        return wrapped(nothing, width) + "\n";
     };
     let (lines, left_out) = table.render(width, styled);
-    let mut page = format!("{}\n\n{lines}\n", title(answer));
+    let mut page = format!("{}\n\n{lines}\n", wrapped(&title(answer), width));
     if let Rows::Blocks(blocks, _) = &answer.rows {
-        page.extend(blocks.iter().filter_map(active_line));
+        for line in blocks.iter().filter_map(active_line) {
+            let _ = writeln!(page, "{}", wrapped(&line, width));
+        }
     }
     for note in notes(answer, &left_out) {
         let _ = writeln!(page, "{}", wrapped(&note, width));
     }
-    Ok(page)
+    page
 }
 
 fn title(answer: &Answer) -> String {
@@ -322,10 +324,10 @@ fn active_line(block: &Block) -> Option<String> {
     let active = block.active?;
     let left = duration(active.remaining_minutes * 60_000);
     let Some((rate, (tokens, cost))) = active.rate.zip(block.projection()) else {
-        return Some(format!("Active block: {left} left.\n"));
+        return Some(format!("Active block: {left} left."));
     };
     Some(format!(
-        "Active block: {left} left; {} tokens/min and {}/h so far; {} tokens and {} by its end at that rate.\n",
+        "Active block: {left} left; {} tokens/min and {}/h so far; {} tokens and {} by its end at that rate.",
         whole(rate.tokens_per_minute),
         dollars(rate.cost_per_hour),
         whole(tokens),

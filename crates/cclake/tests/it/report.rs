@@ -178,6 +178,15 @@ fn flags_choose_days_projects_and_the_zone() {
     check(&["daily", "--since", "20260209", "--until", "20260209"], &monday);
     check(&["daily", "-s", "2026-02-09", "-u", "2026-02-09"], &monday);
     check(&["daily", "--until", "2026-02-02"], &["0 0"]);
+    // At the calendar's ends.
+    check(
+        &["monthly", "-s", "0000-01-01", "-u", "9999-12-31"],
+        &["2026-02 4 374", "4 374"],
+    );
+    check(
+        &["monthly", "-s", "9999-12-31", "-z", "America/Los_Angeles"],
+        &["0 0"],
+    );
     let shop = ["2026-02-03 2 204", "2 204"];
     check(&["daily", "--project", "shop"], &shop);
     check(&["daily", "--project", "/home/ada/shop/"], &shop);
@@ -445,6 +454,13 @@ fn what_makes_no_sense_is_refused_in_one_sentence() {
             &scene,
             &["daily", "--since", day],
             "give a day as YYYY-MM-DD or YYYYMMDD",
+        );
+    }
+    for zone in ["localtime", "posixrules", "posix/Europe/Berlin"] {
+        check(
+            &scene,
+            &["daily", "-z", zone],
+            &format!("--timezone: there is no zone \"{zone}\"; give an IANA name"),
         );
     }
     check(
