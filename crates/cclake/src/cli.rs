@@ -163,12 +163,12 @@ pub(crate) struct ReportArgs {
     /// Which rows come first [default: the earliest, or what costs most]
     #[arg(short, long, value_enum)]
     pub order: Option<Order>,
-    /// A row for each model below each row
+    /// A row for each model below each row, in reports by time, session or project
     #[arg(short, long)]
     pub breakdown: bool,
-    /// First day of the week in `weekly`
-    #[arg(short = 'w', long, value_enum, default_value_t)]
-    pub start_of_week: Weekday,
+    /// First day of the week in `weekly` [default: sunday]
+    #[arg(short = 'w', long, value_enum)]
+    pub start_of_week: Option<Weekday>,
     /// Only the block that is running, in `blocks`
     #[arg(short, long)]
     pub active: bool,

@@ -21,6 +21,7 @@ pub(crate) fn report(
     args: &ReportArgs,
     printer: &Printer,
 ) -> anyhow::Result<ExitStatus> {
+    report::check_flags(args)?;
     if !has_warehouse(settings) {
         bail!(
             "there is no warehouse at {} yet: run `cclake run` first",

@@ -39,6 +39,30 @@ pub(crate) enum Rows {
     Blocks(Vec<Block>, Usage),
 }
 
+/// Refuses flags that change nothing about a report of this kind.
+///
+/// # Errors
+/// Names the first such flag and where it works.
+pub(crate) fn check_flags(args: &ReportArgs) -> anyhow::Result<()> {
+    let flags: [(&str, bool, &[Kind]); 3] = [
+        ("--breakdown", args.breakdown, Kind::WITH_MODELS),
+        ("--start-of-week", args.start_of_week.is_some(), &[Kind::Weekly]),
+        ("--active", args.active, &[Kind::Blocks]),
+    ];
+    let idle = flags
+        .iter()
+        .find(|(_, given, kinds)| *given && !kinds.contains(&args.kind));
+    if let Some((flag, _, kinds)) = idle {
+        let kinds: Vec<_> = kinds.iter().map(|kind| kind.name()).collect();
+        bail!(
+            "{flag} works only in {}: leave it out of {}",
+            kinds.join(", "),
+            args.kind.name()
+        );
+    }
+    Ok(())
+}
+
 /// What the flags say about the part of the warehouse to report on.
 ///
 /// # Errors
@@ -145,14 +169,14 @@ pub(crate) fn answer(
         zone: scope.zone.clone(),
         rules: scope.rules.clone(),
         breakdown: args.breakdown,
-        start_of_week: format!("{:?}", args.start_of_week),
+        start_of_week: format!("{:?}", args.start_of_week.unwrap_or_default()),
     })
 }
 
 fn grouping(args: &ReportArgs) -> Option<Grouping> {
     match args.kind {
         Kind::Daily => Some(Grouping::Day),
-        Kind::Weekly => Some(Grouping::Week(args.start_of_week as i8 + 1)),
+        Kind::Weekly => Some(Grouping::Week(args.start_of_week.unwrap_or_default() as i8 + 1)),
         Kind::Monthly => Some(Grouping::Month),
         Kind::Session => Some(Grouping::Session),
         Kind::Project => Some(Grouping::Project),

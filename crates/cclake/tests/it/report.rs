@@ -379,6 +379,26 @@ fn what_makes_no_sense_is_refused_in_one_sentence() {
             &format!("--timezone: there is no zone \"{zone}\"; give an IANA name"),
         );
     }
+    for (args, sentence) in [
+        (
+            ["tool", "--breakdown"],
+            "cclake: --breakdown works only in daily, weekly, monthly, session, project: leave it out of tool\n",
+        ),
+        (
+            ["model", "-b"],
+            "--breakdown works only in daily, weekly, monthly, session, project: leave it out of model\n",
+        ),
+        (
+            ["blocks", "-w=monday"],
+            "--start-of-week works only in weekly: leave it out of blocks\n",
+        ),
+        (
+            ["daily", "--active"],
+            "--active works only in blocks: leave it out of daily\n",
+        ),
+    ] {
+        check(&scene, &args, sentence);
+    }
     check(
         &scene,
         &["--html", "no/such/folder/x.html"],
