@@ -6,6 +6,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use jiff::civil::Date;
 
+use crate::days;
+
 /// Your Claude Code conversations as a lakehouse: from log lines to a tested star schema with one command.
 ///
 /// Exit status: 0 done, 1 the data failed a check, 2 the command could not do its work.
@@ -161,12 +163,12 @@ pub(crate) struct ReportArgs {
     /// Which rows come first [default: the earliest, or what costs most]
     #[arg(short, long, value_enum)]
     pub order: Option<Order>,
-    /// A row for each model below each row
+    /// A row for each model below each row, in reports by time, session or project
     #[arg(short, long)]
     pub breakdown: bool,
-    /// First day of the week in `weekly`
-    #[arg(short = 'w', long, value_enum, default_value_t)]
-    pub start_of_week: Weekday,
+    /// First day of the week in `weekly` [default: sunday]
+    #[arg(short = 'w', long, value_enum)]
+    pub start_of_week: Option<Weekday>,
     /// Only the block that is running, in `blocks`
     #[arg(short, long)]
     pub active: bool,
@@ -219,9 +221,8 @@ pub(crate) enum Weekday {
 
 /// `2026-02-03` or `20260203`.
 fn day(text: &str) -> Result<Date, String> {
-    Date::strptime("%Y-%m-%d", text)
-        .or_else(|_| Date::strptime("%Y%m%d", text))
-        .map_err(|_| "give a day as YYYY-MM-DD or YYYYMMDD".to_owned())
+    let day = days::day(text, "%Y-%m-%d").or_else(|| days::day(text, "%Y%m%d"));
+    day.ok_or_else(|| "give a day as YYYY-MM-DD or YYYYMMDD".to_owned())
 }
 
 #[derive(Debug, Clone, Subcommand)]

@@ -47,10 +47,12 @@ impl Printer {
         !self.json && self.loudness != Loudness::Quiet && std::io::stderr().is_terminal()
     }
 
-    /// How many columns a result may fill: what `COLUMNS` says, else the terminal's; none when it is no terminal.
+    /// How many columns a result may fill: what `COLUMNS` says, if that is a width, else the terminal's; none when it is
+    /// no terminal.
     pub(crate) fn width(&self) -> Option<usize> {
         let told = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
-        told.or_else(|| terminal_size::terminal_size_of(std::io::stdout()).map(|(width, _)| width.0.into()))
+        told.filter(|width| *width > 0)
+            .or_else(|| terminal_size::terminal_size_of(std::io::stdout()).map(|(width, _)| width.0.into()))
     }
 
     /// Whether results go to a terminal whose owner does not mind bold text.

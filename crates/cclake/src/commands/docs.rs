@@ -1,5 +1,7 @@
 //! `cclake docs`: the project's documentation as web pages, and as the artifacts that dbt's tools read.
 
+use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
@@ -12,7 +14,7 @@ use crate::artifacts;
 use crate::cli::DocsServeArgs;
 use crate::data_dir::{DataDir, Ownership, has_warehouse};
 use crate::docs::server::DocsServer;
-use crate::docs::{Docs, Site};
+use crate::docs::{Docs, Site, is_page};
 use crate::printer::Printer;
 use crate::settings::Settings;
 use crate::stages::{Blueprint, BuildScope, Run, open_warehouse};
@@ -25,7 +27,7 @@ pub(crate) fn serve(
 ) -> anyhow::Result<ExitStatus> {
     let server = DocsServer::bind(args.port)?;
     let site = Site::new(Docs::read(settings)?);
-    let url = server.url();
+    let url = server.url().to_owned();
     if printer.is_json() {
         printer.json(&json!({ "url": url }))?;
     } else {
@@ -38,17 +40,15 @@ pub(crate) fn serve(
 
 /// Writes the same pages as files.
 pub(crate) fn export(settings: &Settings, folder: &Path, printer: &Printer) -> anyhow::Result<ExitStatus> {
-    if folder.is_file() {
-        bail!("{} is a file: give a folder for the pages", folder.display());
-    }
+    check_folder(folder)?;
     let site = Site::new(Docs::read(settings)?);
     let paths = site.paths();
     for path in &paths {
         let file = folder.join(path);
         let what = || format!("cannot write {}", file.display());
         if let (Some(page), Some(parent)) = (site.page(path), file.parent()) {
-            std::fs::create_dir_all(parent).with_context(what)?;
-            std::fs::write(&file, page.body).with_context(what)?;
+            fs::create_dir_all(parent).with_context(what)?;
+            fs::write(&file, page.body).with_context(what)?;
         }
     }
     if printer.is_json() {
@@ -61,6 +61,26 @@ pub(crate) fn export(settings: &Settings, folder: &Path, printer: &Printer) -> a
         ));
     }
     Ok(ExitStatus::Success)
+}
+
+/// Pages go where nothing is yet, or where only earlier ones would be written over.
+fn check_folder(folder: &Path) -> anyhow::Result<()> {
+    if folder.is_file() {
+        bail!("{} is a file: give a folder for the pages", folder.display());
+    }
+    let is_empty = match fs::read_dir(folder) {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(error) if error.kind() == ErrorKind::NotFound => true,
+        Err(error) => return Err(error).context(format!("cannot look into {}", folder.display())),
+    };
+    let is_ours = || fs::read_to_string(folder.join("index.html")).is_ok_and(|page| is_page(&page));
+    if !is_empty && !is_ours() {
+        bail!(
+            "{} holds files that `cclake docs export` did not write: give a folder that is empty or not there yet",
+            folder.display()
+        );
+    }
+    Ok(())
 }
 
 /// Writes manifest.json and catalog.json, beside the run_results.json of the last build.

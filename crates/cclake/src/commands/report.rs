@@ -1,6 +1,7 @@
 //! `cclake report`: what the usage adds up to.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use anyhow::{Context as _, bail};
 use cclake_extract::dlq;
@@ -21,6 +22,7 @@ pub(crate) fn report(
     args: &ReportArgs,
     printer: &Printer,
 ) -> anyhow::Result<ExitStatus> {
+    report::check_flags(args)?;
     if !has_warehouse(settings) {
         bail!(
             "there is no warehouse at {} yet: run `cclake run` first",
@@ -39,14 +41,14 @@ pub(crate) fn report(
             now: now.as_millisecond(),
         };
         let page = report::page(&warehouse, &scope, &notes)?;
-        write_whole(file, page.as_bytes())?;
+        write_page(file, page.as_bytes())?;
         return said(file, page.len(), printer);
     }
     let answer = report::answer(&warehouse, args, &scope, now.as_millisecond())?;
     if printer.is_json() {
         printer.json(&report::document(&answer))?;
     } else {
-        printer.result(&report::render(&answer, printer.width(), printer.styles())?);
+        printer.result(&report::render(&answer, printer.width(), printer.styles()));
     }
     Ok(ExitStatus::Success)
 }
@@ -60,16 +62,45 @@ fn said(file: &Path, bytes: usize, printer: &Printer) -> anyhow::Result<ExitStat
     Ok(ExitStatus::Success)
 }
 
+fn write_page(file: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let written = if is_stream(file) {
+        fs::write(file, bytes)
+    } else {
+        behind_links(file).and_then(|file| write_whole(&file, bytes))
+    };
+    written.with_context(|| format!("cannot write {}: give another file with --html", file.display()))
+}
+
+/// Whether it takes bytes as they come: a device, a pipe, or a name for what a process has open.
+fn is_stream(file: &Path) -> bool {
+    let kind = fs::metadata(file).map(|metadata| metadata.file_type());
+    let opened = ["/dev/stdout", "/dev/stderr", "/dev/fd", "/proc"];
+    kind.is_ok_and(|kind| !kind.is_file() && !kind.is_dir())
+        || opened.iter().any(|name| file.starts_with(name))
+}
+
+/// What a chain of links ends at, there or not: a link that a user made stays one.
+fn behind_links(file: &Path) -> io::Result<PathBuf> {
+    /// As many as Linux follows.
+    const MOST: usize = 40;
+    let mut file = file.to_owned();
+    for _ in 0..MOST {
+        match fs::read_link(&file) {
+            Ok(target) => file = file.parent().unwrap_or(Path::new("")).join(target),
+            Err(_) => return Ok(file),
+        }
+    }
+    Err(io::Error::other("its links lead in a circle"))
+}
+
 /// A reader sees the old file or the new one, never half of it.
-fn write_whole(file: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    let name = file
-        .file_name()
-        .with_context(|| format!("--html: {} is no file name", file.display()))?;
+fn write_whole(file: &Path, bytes: &[u8]) -> io::Result<()> {
+    let name = file.file_name().ok_or(io::ErrorKind::InvalidFilename)?;
     let draft = file.with_file_name(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
-    let written = std::fs::write(&draft, bytes).and_then(|()| std::fs::rename(&draft, file));
+    let written = fs::write(&draft, bytes).and_then(|()| fs::rename(&draft, file));
     if written.is_err() {
         // Nothing to do about a draft that cannot even be removed; the first error is the one to tell.
-        let _ = std::fs::remove_file(&draft);
+        let _ = fs::remove_file(&draft);
     }
-    written.with_context(|| format!("cannot write {}: give another file with --html", file.display()))
+    written
 }

@@ -9,7 +9,7 @@ use maud::Markup;
 use super::Docs;
 use super::diagram::{Block, Edge, Row, diagram};
 use super::site::{column_path, node_path};
-use super::text::thousands;
+use crate::summary::count;
 
 /// More rows than a drawing of one column's way can show; its ends are drawn then.
 const MOST_ROWS: usize = 60;
@@ -56,7 +56,7 @@ pub(super) fn models(docs: &Docs, root: &str) -> Markup {
             note: docs
                 .table(node)
                 .and_then(|table| table.rows)
-                .map(thousands)
+                .map(count)
                 .unwrap_or_default(),
             ..block(docs, node, root)
         })

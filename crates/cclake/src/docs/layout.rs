@@ -21,6 +21,14 @@ pub(super) struct Frame<'p> {
     pub(super) section: &'p str,
 }
 
+/// How the title of every page ends.
+const BRAND: &str = " · cclake docs";
+
+/// Whether a document is one of these pages.
+pub(crate) fn is_page(html: &str) -> bool {
+    html.contains(&format!("{BRAND}</title>"))
+}
+
 /// The whole document around `body`.
 pub(super) fn document(docs: &Docs, frame: &Frame<'_>, body: &Markup) -> String {
     let Frame { title, root, section } = frame;
@@ -31,7 +39,7 @@ pub(super) fn document(docs: &Docs, frame: &Frame<'_>, body: &Markup) -> String 
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
-                title { (title) " · cclake docs" }
+                title { (title) (BRAND) }
                 link rel="stylesheet" href=(format!("{root}style.css"));
                 link rel="icon" href=(format!("{root}icon.svg"));
                 script src=(format!("{root}script.js")) defer {}

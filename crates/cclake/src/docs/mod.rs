@@ -4,6 +4,7 @@
 mod catalog;
 mod diagram;
 mod graphs;
+mod http;
 mod layout;
 mod pages;
 pub(crate) mod server;
@@ -21,6 +22,7 @@ use crate::settings::Settings;
 use crate::stages::{Blueprint, Run};
 use catalog::{Catalog, Table};
 
+pub(crate) use layout::is_page;
 pub(crate) use site::Site;
 
 /// All that the pages tell.

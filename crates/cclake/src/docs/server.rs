@@ -1,22 +1,32 @@
 //! Serves the site on this machine: GET only, and anew after each build.
 
-use std::io;
+use std::io::{self, ErrorKind, Read as _};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::Path;
-use std::sync::Arc;
-use std::time::SystemTime;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::{Duration, SystemTime};
+use std::{mem, thread};
 
 use anyhow::{Context as _, anyhow};
-use tiny_http::{Header, Method, Request, Response, Server};
 
+use super::http::{self, Request, Response};
 use super::{Docs, Site};
 use crate::settings::Settings;
 
-/// What a page may load: nothing from elsewhere.
-const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'";
+/// Connections at a time, each with a thread of its own; a browser opens six.
+const MOST_CLIENTS: usize = 100;
+
+/// How long a client may be silent while it asks, or not read while it is answered.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long, and for how many bytes, a client may go on sending after it was answered. A connection that is closed with
+/// bytes unread can take the answer back.
+const FAREWELL: (Duration, u64) = (Duration::from_secs(1), 1024 * 1024);
 
 /// A server that has its port.
 pub(crate) struct DocsServer {
-    server: Arc<Server>,
+    listener: TcpListener,
+    url: String,
 }
 
 impl DocsServer {
@@ -25,45 +35,71 @@ impl DocsServer {
     /// # Errors
     /// When another program has it.
     pub(crate) fn bind(port: u16) -> anyhow::Result<DocsServer> {
-        let server = Server::http(("127.0.0.1", port)).map_err(|error| match error.downcast::<io::Error>() {
-            Ok(error) if error.kind() == io::ErrorKind::AddrInUse => {
+        let listener = TcpListener::bind(("127.0.0.1", port)).map_err(|error| match error.kind() {
+            ErrorKind::AddrInUse => {
                 anyhow!("port {port} is in use by another program: give another one with --port (0 takes any free one)")
             }
-            Ok(error) => anyhow!(*error).context(format!("cannot listen on 127.0.0.1:{port}")),
-            Err(error) => anyhow!("cannot listen on 127.0.0.1:{port}: {error}"),
+            _ => anyhow!(error).context(format!("cannot listen on 127.0.0.1:{port}")),
         })?;
-        Ok(DocsServer {
-            server: Arc::new(server),
-        })
+        let url = format!("http://{}/", listener.local_addr()?);
+        Ok(DocsServer { listener, url })
     }
 
     /// The start page's address.
-    pub(crate) fn url(&self) -> String {
-        format!("http://{}/", self.server.server_addr())
+    pub(crate) fn url(&self) -> &str {
+        &self.url
     }
 
-    /// Answers until Ctrl-C or a SIGTERM.
-    pub(crate) fn run(&self, settings: &Settings, site: Site) -> anyhow::Result<()> {
-        let server = Arc::clone(&self.server);
-        ctrlc::set_handler(move || server.unblock()).context("cannot wait for Ctrl-C")?;
-        let mut site = site;
-        let mut seen = state(&settings.duckdb_path);
-        for request in self.server.incoming_requests() {
-            let now = state(&settings.duckdb_path);
-            if now != seen {
-                // While somebody writes to the warehouse or edits the project, what was read last is shown.
-                match Docs::read(settings) {
-                    Ok(docs) if docs.is_whole() || !site.is_whole() => {
-                        site = Site::new(docs);
-                        seen = now;
-                    }
-                    _ => {}
-                }
-            }
-            // Whoever asked may be gone.
-            let _ = answer(&site, request);
-        }
+    /// Answers until Ctrl-C or a SIGTERM, whatever clients still wait for or hold open.
+    pub(crate) fn run(self, settings: &Settings, site: Site) -> anyhow::Result<()> {
+        let (stop, stopped) = mpsc::channel();
+        // Whoever would hear of a second Ctrl-C has gone.
+        ctrlc::set_handler(move || _ = stop.send(())).context("cannot wait for Ctrl-C")?;
+        let shared = Arc::new(Shared {
+            settings: settings.clone(),
+            shown: Mutex::new(Shown {
+                site: Arc::new(site),
+                seen: state(&settings.duckdb_path),
+            }),
+        });
+        let clients = Arc::clone(&shared);
+        thread::spawn(move || accept(&self.listener, &clients));
+        stopped.recv().context("cannot wait for Ctrl-C")?;
+        // The process ends with its threads, but not in the middle of a database that one of them reads.
+        mem::forget(shared.shown.lock());
         Ok(())
+    }
+}
+
+/// What the threads of all clients share.
+struct Shared {
+    settings: Settings,
+    shown: Mutex<Shown>,
+}
+
+/// The site, and the state of the warehouse it was made of.
+struct Shown {
+    site: Arc<Site>,
+    seen: Option<(SystemTime, u64)>,
+}
+
+impl Shared {
+    /// The site as the warehouse is now.
+    fn site(&self) -> Arc<Site> {
+        // What a failed reader left behind is whole: it is replaced at once.
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = state(&self.settings.duckdb_path);
+        if now != shown.seen {
+            // While somebody writes to the warehouse or edits the project, what was read last is shown.
+            match Docs::read(&self.settings) {
+                Ok(docs) if docs.is_whole() || !shown.site.is_whole() => {
+                    shown.site = Arc::new(Site::new(docs));
+                    shown.seen = now;
+                }
+                _ => {}
+            }
+        }
+        Arc::clone(&shown.site)
     }
 }
 
@@ -73,52 +109,69 @@ fn state(path: &Path) -> Option<(SystemTime, u64)> {
     Some((metadata.modified().ok()?, metadata.len()))
 }
 
-fn answer(site: &Site, request: Request) -> io::Result<()> {
-    if !matches!(request.method(), Method::Get | Method::Head) {
-        return request.respond(plain(405, "only GET is answered here"));
+fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
+    for stream in listener.incoming() {
+        match stream {
+            // Each client holds one, so that they are counted; whoever is too much finds the connection closed.
+            Ok(stream) if Arc::strong_count(shared) <= MOST_CLIENTS => {
+                let shared = Arc::clone(shared);
+                let client = move || {
+                    // Whoever asked may be gone.
+                    let _ = serve(&stream, &shared);
+                };
+                // Without room for a thread the connection is closed too.
+                let _ = thread::Builder::new().spawn(client);
+            }
+            Ok(_) => {}
+            // Files of the process have run out; other clients will close theirs.
+            Err(_) => thread::sleep(Duration::from_millis(100)),
+        }
+    }
+}
+
+fn serve(stream: &TcpStream, shared: &Shared) -> io::Result<()> {
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let request = http::read(stream)?;
+    let with_body = request.as_ref().is_none_or(|request| request.method != "HEAD");
+    http::write(stream, &answer(request.as_ref(), shared), with_body)?;
+    stream.shutdown(Shutdown::Write)?;
+    let (time, bytes) = FAREWELL;
+    stream.set_read_timeout(Some(time))?;
+    io::copy(&mut stream.take(bytes), &mut io::sink())?;
+    Ok(())
+}
+
+fn answer(request: Option<&Request>, shared: &Shared) -> Response {
+    let Some(request) = request else {
+        return plain("400 Bad Request", "this is no request");
+    };
+    if !matches!(request.method.as_str(), "GET" | "HEAD") {
+        return plain("405 Method Not Allowed", "only GET is answered here");
     }
     // A page of another site could otherwise read this one under a name of its own.
-    if !host_is_local(&request) {
-        return request.respond(plain(403, "ask for 127.0.0.1 or localhost"));
+    if !request.host.as_deref().is_none_or(is_local) {
+        return plain("403 Forbidden", "ask for 127.0.0.1 or localhost");
     }
-    let path = request.url().split(['?', '#']).next().unwrap_or_default();
-    match site.page(path.trim_start_matches('/')) {
-        Some(page) => {
-            let response = Response::from_string(page.body);
-            request.respond(with_headers(response, page.media_type))
-        }
-        None => request.respond(plain(404, "there is no such page; the overview is at /")),
+    match shared.site().page(request.path.trim_start_matches('/')) {
+        Some(page) => Response {
+            status: "200 OK",
+            media_type: page.media_type,
+            body: page.body,
+        },
+        None => plain("404 Not Found", "there is no such page; the overview is at /"),
     }
 }
 
-fn host_is_local(request: &Request) -> bool {
-    let host = request.headers().iter().find(|header| header.field.equiv("Host"));
-    host.is_none_or(|header| {
-        let host = header.value.as_str();
-        let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-        matches!(name, "127.0.0.1" | "localhost")
-    })
+fn is_local(host: &str) -> bool {
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    matches!(name, "127.0.0.1" | "localhost")
 }
 
-fn plain(status: u16, text: &str) -> Response<io::Cursor<Vec<u8>>> {
-    let response = Response::from_string(format!("{text}\n")).with_status_code(status);
-    with_headers(response, "text/plain; charset=utf-8")
-}
-
-fn with_headers(
-    mut response: Response<io::Cursor<Vec<u8>>>,
-    media_type: &str,
-) -> Response<io::Cursor<Vec<u8>>> {
-    let headers = [
-        ("Content-Type", media_type),
-        ("Content-Security-Policy", POLICY),
-        ("X-Content-Type-Options", "nosniff"),
-        ("Cache-Control", "no-store"),
-    ];
-    for (name, value) in headers {
-        if let Ok(header) = Header::from_bytes(name, value) {
-            response.add_header(header);
-        }
+fn plain(status: &'static str, text: &str) -> Response {
+    Response {
+        status,
+        media_type: "text/plain; charset=utf-8",
+        body: format!("{text}\n"),
     }
-    response
 }

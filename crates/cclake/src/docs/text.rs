@@ -1,4 +1,4 @@
-//! Words for people: descriptions with `code` in them, numbers, Markdown.
+//! Words for people: descriptions with `code` in them, Markdown.
 
 use maud::{Markup, PreEscaped, html};
 use pulldown_cmark::{CowStr, Event, Options, Parser, Tag, TagEnd};
@@ -10,19 +10,6 @@ pub(super) fn prose(text: &str) -> Markup {
             @if index % 2 == 1 { code { (part) } } @else { (part) }
         }
     }
-}
-
-/// A whole number with its thousands apart.
-pub(super) fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 /// Markdown as HTML. HTML in it is shown as text, and links to files beside it, which are not here, are dropped.
@@ -75,11 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn descriptions_and_numbers() {
+    fn descriptions_have_code() {
         assert_eq!(prose("a `b<` c").into_string(), "a <code>b&lt;</code> c");
-        assert_eq!(
-            [0, 999, 1000, 1_234_567].map(thousands),
-            ["0", "999", "1,000", "1,234,567"]
-        );
     }
 }

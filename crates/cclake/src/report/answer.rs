@@ -1,13 +1,15 @@
 //! From what a person asked to the rows of the answer, in their order.
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use cclake_warehouse::Warehouse;
+use jiff::tz::TimeZone;
 
 use super::Kind;
 use super::blocks::{self, Block};
 use super::rows::{self, Project, Tool, Usage, UsageReport, weight};
 use super::sql::{Grouping, Scope};
 use crate::cli::{Order, ReportArgs};
+use crate::settings::time_zone;
 
 /// A report's rows, with what it takes to read them.
 pub(crate) struct Answer {
@@ -19,6 +21,8 @@ pub(crate) struct Answer {
     pub(crate) price_list_date: String,
     /// The zone of every day and hour.
     pub(crate) zone: String,
+    /// Its rules.
+    pub(crate) rules: TimeZone,
     /// A row for each model below each row of a table.
     pub(crate) breakdown: bool,
     /// The day that weeks start on, by name.
@@ -35,15 +39,41 @@ pub(crate) enum Rows {
     Blocks(Vec<Block>, Usage),
 }
 
+/// Refuses flags that change nothing about a report of this kind.
+///
+/// # Errors
+/// Names the first such flag and where it works.
+pub(crate) fn check_flags(args: &ReportArgs) -> anyhow::Result<()> {
+    let flags: [(&str, bool, &[Kind]); 3] = [
+        ("--breakdown", args.breakdown, Kind::WITH_MODELS),
+        ("--start-of-week", args.start_of_week.is_some(), &[Kind::Weekly]),
+        ("--active", args.active, &[Kind::Blocks]),
+    ];
+    let idle = flags
+        .iter()
+        .find(|(_, given, kinds)| *given && !kinds.contains(&args.kind));
+    if let Some((flag, _, kinds)) = idle {
+        let kinds: Vec<_> = kinds.iter().map(|kind| kind.name()).collect();
+        bail!(
+            "{flag} works only in {}: leave it out of {}",
+            kinds.join(", "),
+            args.kind.name()
+        );
+    }
+    Ok(())
+}
+
 /// What the flags say about the part of the warehouse to report on.
 ///
 /// # Errors
 /// Names the zones, days or projects that make no sense.
 pub(crate) fn scope(warehouse: &Warehouse, args: &ReportArgs, zone: &str) -> anyhow::Result<Scope> {
     let zone = args.timezone.as_deref().unwrap_or(zone);
-    if jiff::tz::TimeZone::get(zone).is_err() {
-        bail!("--timezone: there is no zone {zone:?}; give an IANA name such as Europe/Berlin or UTC");
-    }
+    // The setting's zone was good enough to open the warehouse with.
+    let is_known = args.timezone.is_none() || rows::knows_zone(warehouse, zone)?;
+    let rules = time_zone(zone).filter(|_| is_known).with_context(|| {
+        format!("--timezone: there is no zone {zone:?}; give an IANA name such as Europe/Berlin or UTC")
+    })?;
     if let (Some(since), Some(until)) = (args.since, args.until)
         && since > until
     {
@@ -51,6 +81,7 @@ pub(crate) fn scope(warehouse: &Warehouse, args: &ReportArgs, zone: &str) -> any
     }
     Ok(Scope {
         zone: zone.to_owned(),
+        rules,
         since: args.since,
         until: args.until,
         project_keys: project_keys(warehouse, &args.projects)?,
@@ -136,15 +167,16 @@ pub(crate) fn answer(
         rows,
         price_list_date: rows::price_list_date(warehouse)?,
         zone: scope.zone.clone(),
+        rules: scope.rules.clone(),
         breakdown: args.breakdown,
-        start_of_week: format!("{:?}", args.start_of_week),
+        start_of_week: format!("{:?}", args.start_of_week.unwrap_or_default()),
     })
 }
 
 fn grouping(args: &ReportArgs) -> Option<Grouping> {
     match args.kind {
         Kind::Daily => Some(Grouping::Day),
-        Kind::Weekly => Some(Grouping::Week(args.start_of_week as i8 + 1)),
+        Kind::Weekly => Some(Grouping::Week(args.start_of_week.unwrap_or_default() as i8 + 1)),
         Kind::Monthly => Some(Grouping::Month),
         Kind::Session => Some(Grouping::Session),
         Kind::Project => Some(Grouping::Project),
@@ -162,9 +194,9 @@ fn running_blocks(warehouse: &Warehouse, args: &ReportArgs, scope: &Scope, now: 
     };
     let hours = rows::hours(warehouse, &all_days)?;
     let mut blocks = blocks::cut(&hours, now);
-    let zone = jiff::tz::TimeZone::get(&scope.zone)?;
     blocks.retain(|block| {
-        let day = jiff::Timestamp::from_millisecond(block.start).map(|start| zone.to_datetime(start).date());
+        let start = jiff::Timestamp::from_millisecond(block.start);
+        let day = start.map(|start| scope.rules.to_datetime(start).date());
         let is_in = |day| {
             scope.since.is_none_or(|since| day >= since) && scope.until.is_none_or(|until| day <= until)
         };

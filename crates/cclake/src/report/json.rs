@@ -38,7 +38,7 @@ pub(crate) fn document(answer: &Answer) -> Value {
             "basis": "API-price equivalent",
             "priceListDate": answer.price_list_date,
             "unpricedModels": answer.unpriced.iter().map(|(model, usage)| json!({
-                "modelName": model, "responses": usage.unpriced, "totalTokens": usage.tokens(),
+                "modelName": model, "responses": usage.unpriced, "totalTokens": usage.unpriced_tokens,
             })).collect::<Vec<_>>(),
         });
         document.insert("pricing".to_owned(), pricing);

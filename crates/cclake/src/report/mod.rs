@@ -11,15 +11,31 @@ mod sql;
 mod table;
 mod text;
 
-pub(crate) use answer::{answer, scope};
+pub(crate) use answer::{answer, check_flags, scope};
 pub(crate) use html::{Notes, page};
 pub(crate) use json::document;
 pub(crate) use rows::check_ready;
 pub(crate) use text::render;
 
 pub(crate) use crate::cli::ReportKind as Kind;
+use clap::ValueEnum as _;
 
 impl Kind {
+    /// Those whose rows are made of several models.
+    const WITH_MODELS: &[Self] = &[
+        Self::Daily,
+        Self::Weekly,
+        Self::Monthly,
+        Self::Session,
+        Self::Project,
+    ];
+
+    /// As it is typed.
+    fn name(self) -> String {
+        let value = self.to_possible_value();
+        value.map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+
     /// The list's name in ccusage's documents, or what it would be.
     fn plural(self) -> &'static str {
         match self {

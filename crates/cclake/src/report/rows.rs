@@ -6,6 +6,7 @@ use anyhow::{Context as _, bail};
 use cclake_warehouse::Warehouse;
 
 use super::sql::{self, Grouping, Scope};
+use crate::labels::Labels;
 use crate::summary::fetch;
 
 /// What some responses add up to.
@@ -18,8 +19,9 @@ pub(crate) struct Usage {
     /// At list prices; none when no response has a price.
     pub(crate) cost: Option<f64>,
     pub(crate) responses: u64,
-    /// Responses of models without a price.
+    /// Responses without a price: of a model, or of a time for which none is known.
     pub(crate) unpriced: u64,
+    pub(crate) unpriced_tokens: u64,
     pub(crate) sessions: u64,
     /// First and last instant, in milliseconds of the Unix epoch.
     pub(crate) span: Option<(i64, i64)>,
@@ -37,6 +39,7 @@ impl Usage {
         self.cache_read += other.cache_read;
         self.responses += other.responses;
         self.unpriced += other.unpriced;
+        self.unpriced_tokens += other.unpriced_tokens;
         self.cost = match (self.cost, other.cost) {
             (Some(one), Some(two)) => Some(one + two),
             (one, two) => one.or(two),
@@ -57,6 +60,7 @@ impl Usage {
             cost,
             responses,
             unpriced,
+            unpriced_tokens,
             sessions,
             first,
             last,
@@ -72,6 +76,7 @@ impl Usage {
             cost: cost.parse().ok(),
             responses: number(responses),
             unpriced: number(unpriced),
+            unpriced_tokens: number(unpriced_tokens),
             sessions: number(sessions),
             span: first.parse().ok().zip(last.parse().ok()),
         })
@@ -92,6 +97,15 @@ pub(crate) struct Group {
     pub(crate) usage: Usage,
     /// The costliest first.
     pub(crate) models: Vec<(String, Usage)>,
+}
+
+/// What the projects of these rows are called beside each other.
+pub(crate) fn labels(groups: &[Group]) -> Labels {
+    Labels::new(
+        groups
+            .iter()
+            .map(|group| (group.project_name.as_str(), group.project_path.as_str())),
+    )
 }
 
 /// A usage report: its rows in no order, what each model and all of them add up to.
@@ -157,6 +171,11 @@ pub(crate) fn check_ready(warehouse: &Warehouse, path: &std::path::Path) -> anyh
         );
     }
     Ok(())
+}
+
+/// Whether DuckDB reckons in a zone too.
+pub(crate) fn knows_zone(warehouse: &Warehouse, name: &str) -> anyhow::Result<bool> {
+    Ok(!fetch(warehouse, &sql::zone(name))?.is_empty())
 }
 
 /// The day of the price list.

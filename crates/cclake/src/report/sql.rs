@@ -2,13 +2,17 @@
 //!
 //! Days and hours are computed from the instants, so that another zone than the warehouse's regroups everything.
 
+use jiff::Timestamp;
 use jiff::civil::Date;
+use jiff::tz::TimeZone;
 
 /// Which part of the warehouse a report is about.
 #[derive(Debug, Clone)]
 pub(crate) struct Scope {
     /// IANA name of the zone whose days and hours count.
     pub(crate) zone: String,
+    /// Its rules.
+    pub(crate) rules: TimeZone,
     /// First local day.
     pub(crate) since: Option<Date>,
     /// Last local day.
@@ -26,23 +30,26 @@ impl Scope {
     /// The condition on a table with these columns.
     fn condition(&self, table: &str) -> String {
         let mut parts = vec!["true".to_owned()];
-        let midnight = |day: Date| {
-            format!(
-                "(timestamp '{day} 00:00:00' at time zone {})",
-                literal(&self.zone)
-            )
-        };
         if let Some(day) = self.since {
-            parts.push(format!("{table}.timestamp >= {}", midnight(day)));
+            parts.push(format!("{table}.timestamp >= {}", self.start_of(day)));
         }
-        if let Some(next) = self.until.map(|day| day.tomorrow().unwrap_or(day)) {
-            parts.push(format!("{table}.timestamp < {}", midnight(next)));
+        // Nothing comes after the calendar's last day.
+        if let Some(next) = self.until.and_then(|day| day.tomorrow().ok()) {
+            parts.push(format!("{table}.timestamp < {}", self.start_of(next)));
         }
         if !self.project_keys.is_empty() {
             let keys: Vec<_> = self.project_keys.iter().map(|key| literal(key)).collect();
             parts.push(format!("{table}.project_key in ({})", keys.join(", ")));
         }
         parts.join(" and ")
+    }
+
+    /// A day's first instant as SQL: a plain instant, which storage can compare with, by the rules that cut blocks too.
+    fn start_of(&self, day: Date) -> String {
+        let start = self.rules.to_timestamp(day.at(0, 0, 0, 0));
+        // Only a day at the calendar's end has no instant.
+        let start = start.unwrap_or(Timestamp::MAX);
+        format!("make_timestamptz({})", start.as_microsecond())
     }
 }
 
@@ -67,7 +74,7 @@ pub(crate) enum Grouping {
 const SUMS: &str =
     "sum(input_tokens), sum(output_tokens), sum(cache_write_5m_tokens + cache_write_1h_tokens),
     sum(cache_read_tokens), sum(cost_usd), count(*), count(*) filter (where cost_usd is null),
-    count(distinct session_key), epoch_ms(min(timestamp)), epoch_ms(max(timestamp))";
+    sum(token_count) filter (where cost_usd is null), count(distinct session_key), epoch_ms(min(timestamp)), epoch_ms(max(timestamp))";
 
 /// Usage per group and model, per group, per model and in all: the first two columns say which of these a row is.
 /// A session or a project comes with its id or path, name, and what else tells it from others.
@@ -134,6 +141,14 @@ pub(crate) fn tools(scope: &Scope) -> String {
 pub(crate) const READINESS: &str = "
     select count(*) filter (where column_name = 'message_id'), count(*) filter (where column_name = 'cost_usd')
     from duckdb_columns() where database_name = 'analytics' and schema_name = 'marts' and table_name = 'fct_messages'";
+
+/// Whether DuckDB knows a zone by this name.
+pub(crate) fn zone(name: &str) -> String {
+    format!(
+        "select 1 from pg_timezone_names() where lower(name) = lower({})",
+        literal(name)
+    )
+}
 
 /// Every project.
 pub(crate) const PROJECTS: &str = "select project_key, project_path, project_name from marts.dim_projects order by total_messages desc, project_path";

@@ -1,11 +1,22 @@
 //! A table that fits its terminal: columns that matter less are left out until it does.
 
-use comfy_table::{Attribute, Cell, CellAlignment, ContentArrangement, Table as Comfy, presets};
+use comfy_table::{
+    Attribute, Cell, CellAlignment, ColumnConstraint, ContentArrangement, Table as Comfy, Width, presets,
+};
 
 use crate::cells::on_one_line;
 
 /// Spaces between columns.
 const GAP: u16 = 2;
+
+/// So much of a text still tells something.
+const NARROWEST_TEXT: u16 = 5;
+
+/// Characters of a cell; no name of use is longer, and the widths of columns stay far from what their type holds.
+const LONGEST: usize = 1000;
+
+/// A row that stands for a line across the table: a private character, one column wide, so that it never breaks.
+const RULE: &str = "\u{e000}";
 
 /// A column.
 #[derive(Debug, Clone, Copy)]
@@ -53,39 +64,72 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// The lines, and the titles of the columns that were left out.
+    /// The lines, and the titles of the columns that were left out. No line is wider than `width`, unless that is too
+    /// little for whole figures.
     pub(crate) fn render(&self, width: Option<usize>, styled: bool) -> (String, Vec<&'static str>) {
-        let width = width.map(|width| u16::try_from(width).unwrap_or(u16::MAX));
-        let mut kept: Vec<usize> = (0..self.columns.len()).collect();
+        let width = width.unwrap_or(usize::MAX);
+        let every: Vec<usize> = (0..self.columns.len()).collect();
+        let widths = self.comfy(&every, false).column_max_content_widths();
+        let needed = |kept: &[usize]| with_gaps(kept.iter().map(|index| widths[*index]));
+        let (kept, left_out) = self.chosen(every, |kept| needed(kept) <= width);
+        let mut table = self.comfy(&kept, styled);
+        if needed(&kept) > width {
+            self.narrow(&mut table, &kept, &widths, width);
+        }
+        (ruled(&table, needed(&kept).min(width)), left_out)
+    }
+
+    /// The columns that stay until they fit, and the titles of those that leave.
+    fn chosen(
+        &self,
+        mut kept: Vec<usize>,
+        fits: impl Fn(&[usize]) -> bool,
+    ) -> (Vec<usize>, Vec<&'static str>) {
         let mut left_out = Vec::new();
-        let widths = self.comfy(&kept, false).column_max_content_widths();
-        let needed = |kept: &[usize]| {
-            kept.iter()
-                .map(|index| widths[*index] + GAP)
-                .sum::<u16>()
-                .saturating_sub(GAP)
-        };
-        while width.is_some_and(|width| needed(&kept) > width) {
-            let next = kept
-                .iter()
-                .copied()
-                .filter(|index| self.columns[*index].leaves > 0);
-            let Some(index) = next.min_by_key(|index| self.columns[*index].leaves) else {
+        while !fits(&kept) {
+            let may_leave = kept.iter().filter(|index| self.columns[**index].leaves > 0);
+            let Some(index) = may_leave.copied().min_by_key(|index| self.columns[*index].leaves) else {
                 break;
             };
             kept.retain(|other| *other != index);
             left_out.push(self.columns[index].title);
         }
-        let mut table = self.comfy(&kept, styled);
-        if let Some(width) = width.filter(|width| needed(&kept) > *width) {
-            table
-                .set_content_arrangement(ContentArrangement::Dynamic)
-                .set_width(width);
+        (kept, left_out)
+    }
+
+    /// Breaks titles and texts over several lines, but never a figure, which one could misread.
+    fn narrow(&self, table: &mut Comfy, kept: &[usize], widths: &[u16], width: usize) {
+        let least: Vec<u16> = kept
+            .iter()
+            .map(|index| self.least(*index, widths[*index]))
+            .collect();
+        let width = width.max(with_gaps(least.iter().copied()));
+        table
+            .set_content_arrangement(ContentArrangement::Dynamic)
+            .set_width(u16::try_from(width).unwrap_or(u16::MAX));
+        for (place, index) in kept.iter().enumerate() {
+            if let Some(column) = table.column_mut(place).filter(|_| self.columns[*index].is_figure) {
+                let width = least[place] + column.padding_width();
+                column.set_constraint(ColumnConstraint::Absolute(Width::Fixed(width)));
+            }
         }
-        (
-            self.ruled(&table, needed(&kept).min(width.unwrap_or(u16::MAX))),
-            left_out,
-        )
+    }
+
+    /// How narrow a column may become that is `whole` wide.
+    fn least(&self, index: usize, whole: u16) -> u16 {
+        let column = self.columns[index];
+        if !column.is_figure {
+            return whole.min(NARROWEST_TEXT);
+        }
+        let figures = self.rows.iter().map(|(_, cells)| cells[index].as_str());
+        let longest = figures
+            .chain(column.title.split(' '))
+            .map(|text| text.chars().count())
+            .max();
+        longest
+            .and_then(|longest| longest.try_into().ok())
+            .unwrap_or(whole)
+            .min(whole)
     }
 
     fn comfy(&self, kept: &[usize], styled: bool) -> Comfy {
@@ -98,19 +142,14 @@ impl Table {
         } else {
             table.force_no_tty();
         }
-        table.set_header(
-            kept.iter()
-                .map(|index| Cell::new(self.columns[*index].title).add_attribute(Attribute::Bold)),
-        );
+        let titles = kept.iter().map(|index| self.columns[*index].title);
+        table.set_header(titles.map(|title| Cell::new(title).add_attribute(Attribute::Bold)));
+        table.add_row([RULE]);
         for (weight, cells) in &self.rows {
-            table.add_row(kept.iter().map(|index| {
-                let cell = Cell::new(on_one_line(&cells[*index]));
-                match weight {
-                    Weight::Plain => cell,
-                    Weight::Detail => cell.add_attribute(Attribute::Dim),
-                    Weight::Total => cell.add_attribute(Attribute::Bold),
-                }
-            }));
+            if *weight == Weight::Total {
+                table.add_row([RULE]);
+            }
+            table.add_row(kept.iter().map(|index| cell(&cells[*index], *weight)));
         }
         for (place, index) in kept.iter().enumerate() {
             if let Some(column) = table.column_mut(place) {
@@ -122,24 +161,35 @@ impl Table {
         }
         table
     }
+}
 
-    /// With a line below the header and one above the total.
-    fn ruled(&self, table: &Comfy, width: u16) -> String {
-        let rule = "─".repeat(width.into());
-        let mut lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
-        if self
-            .rows
-            .last()
-            .is_some_and(|(weight, _)| *weight == Weight::Total)
-        {
-            // The last row is one line unless the terminal is too narrow for the smallest table.
-            let place = lines.len().saturating_sub(1);
-            lines.insert(place, rule.clone());
-        }
-        let place = lines.len().min(1);
-        lines.insert(place, rule);
-        lines.iter().map(|line| format!("{line}\n")).collect()
+fn with_gaps(widths: impl Iterator<Item = u16>) -> usize {
+    let wide = widths.map(|width| usize::from(width) + usize::from(GAP));
+    wide.sum::<usize>().saturating_sub(GAP.into())
+}
+
+fn cell(text: &str, weight: Weight) -> Cell {
+    let mut text = on_one_line(text);
+    if let Some((end, _)) = text.char_indices().nth(LONGEST) {
+        text.truncate(end);
+        text.push('…');
     }
+    match weight {
+        Weight::Plain => Cell::new(text),
+        Weight::Detail => Cell::new(text).add_attribute(Attribute::Dim),
+        Weight::Total => Cell::new(text).add_attribute(Attribute::Bold),
+    }
+}
+
+/// With lines for the first and the last row that stands for one; between them are texts of users.
+fn ruled(table: &Comfy, width: usize) -> String {
+    let mut lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+    let is_rule = |line: &String| line == RULE;
+    let places = [lines.iter().position(is_rule), lines.iter().rposition(is_rule)];
+    for place in places.into_iter().flatten() {
+        lines[place] = "─".repeat(width);
+    }
+    lines.iter().map(|line| format!("{line}\n")).collect()
 }
 
 #[cfg(test)]
@@ -171,5 +221,44 @@ mod tests {
         let narrow =
             "Day          Cost\n─────────────────\n2026-02-03  $1.50\n─────────────────\nTotal       $1.50\n";
         check(Some(24), (narrow, &["Tokens"]));
+    }
+
+    #[test]
+    fn what_does_not_fit_breaks_between_the_lines() {
+        let narrow = "Day     Cost\n────────────\n2026-  $1.50\n02-03\n────────────\nTotal  $1.50\n";
+        check(Some(12), (narrow, &["Tokens"]));
+        // Narrower than a figure and the start of a text nothing gets.
+        for width in [1, 10] {
+            let rule = "─".repeat(width);
+            check(Some(width), (&narrow.replace("────────────", &rule), &["Tokens"]));
+        }
+    }
+
+    #[test]
+    fn titles_break_before_columns_do() {
+        let cells = |cells: [&str; 2]| cells.map(str::to_owned).to_vec();
+        let table = Table {
+            columns: vec![Column::text("Model", 0), Column::figure("Cost (USD)", 0)],
+            rows: vec![
+                (Weight::Plain, cells([RULE, "$1.50"])),
+                (Weight::Total, cells(["Total", "$1,001.50"])),
+            ],
+        };
+        let (text, _) = table.render(Some(16), false);
+        let expected = format!(
+            "Model       Cost\n           (USD)\n────────────────\n{RULE}          $1.50\n────────────────\nTotal  $1,001.50\n"
+        );
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn a_cell_of_any_length_has_a_width() {
+        let table = Table {
+            columns: vec![Column::text("Model", 0); 100],
+            rows: vec![(Weight::Plain, vec!["x".repeat(70_000); 100])],
+        };
+        for width in [None, Some(1), Some(80), Some(70_000)] {
+            assert!(table.render(width, false).0.starts_with("Model"));
+        }
     }
 }

@@ -6,35 +6,38 @@ use jiff::tz::TimeZone;
 
 use super::answer::{Answer, Rows};
 use super::blocks::Block;
-use super::rows::{Group, Tool, Usage, UsageReport, percentage};
+use super::rows::{self, Group, Tool, Usage, UsageReport, percentage};
 use super::table::{Column, Table, Weight};
 use super::{Kind, short_model};
 use crate::cells::on_one_line;
+use crate::labels::Labels;
 use crate::summary::count;
 
 /// The page, no wider than `width`.
-pub(crate) fn render(answer: &Answer, width: Option<usize>, styled: bool) -> anyhow::Result<String> {
-    let zone = TimeZone::get(&answer.zone)?;
+pub(crate) fn render(answer: &Answer, width: Option<usize>, styled: bool) -> String {
     let table = match &answer.rows {
         Rows::Usage(report) if report.groups.is_empty() => None,
         Rows::Tools(tools, _) if tools.is_empty() => None,
         Rows::Blocks(blocks, _) if blocks.is_empty() => None,
-        Rows::Usage(report) => Some(usage_table(answer, report, &zone)),
+        Rows::Usage(report) => Some(usage_table(answer, report, &answer.rules)),
         Rows::Tools(tools, total) => Some(tool_table(tools, total)),
-        Rows::Blocks(blocks, total) => Some(block_table(blocks, total, &zone)),
+        Rows::Blocks(blocks, total) => Some(block_table(blocks, total, &answer.rules)),
     };
     let Some(table) = table else {
-        return Ok("Nothing in this period: widen --since and --until.\n".to_owned());
+        let nothing = "Nothing in this period: widen --since and --until.";
+        return wrapped(nothing, width) + "\n";
     };
     let (lines, left_out) = table.render(width, styled);
-    let mut page = format!("{}\n\n{lines}\n", title(answer));
+    let mut page = format!("{}\n\n{lines}\n", wrapped(&title(answer), width));
     if let Rows::Blocks(blocks, _) = &answer.rows {
-        page.extend(blocks.iter().filter_map(active_line));
+        for line in blocks.iter().filter_map(active_line) {
+            let _ = writeln!(page, "{}", wrapped(&line, width));
+        }
     }
     for note in notes(answer, &left_out) {
         let _ = writeln!(page, "{}", wrapped(&note, width));
     }
-    Ok(page)
+    page
 }
 
 fn title(answer: &Answer) -> String {
@@ -70,7 +73,7 @@ fn notes(answer: &Answer, left_out: &[&str]) -> Vec<String> {
             "* No price for {}: {} {responses}, {} tokens are in no cost.",
             on_one_line(model),
             count(usage.unpriced),
-            count(usage.tokens())
+            count(usage.unpriced_tokens)
         ));
     }
     if !left_out.is_empty() {
@@ -160,9 +163,10 @@ fn usage_table(answer: &Answer, report: &UsageReport, zone: &TimeZone) -> Table 
     }
     let before_figures = columns.len();
     columns.extend(FIGURES);
+    let labels = rows::labels(&report.groups);
     let mut rows = Vec::new();
     for group in &report.groups {
-        let mut cells = names(answer.kind, group, zone, &report.groups);
+        let mut cells = names(answer.kind, group, zone, &labels);
         if answer.kind != Kind::Model {
             cells.push(model_list(&group.models));
         }
@@ -179,18 +183,15 @@ fn usage_table(answer: &Answer, report: &UsageReport, zone: &TimeZone) -> Table 
     Table { columns, rows }
 }
 
-fn names(kind: Kind, group: &Group, zone: &TimeZone, all: &[Group]) -> Vec<String> {
-    let project = |others: &[Group]| {
-        let paths = others.iter().map(|other| other.project_path.as_str());
-        short_path(&group.project_path, paths)
-    };
+fn names(kind: Kind, group: &Group, zone: &TimeZone, labels: &Labels) -> Vec<String> {
+    let project = labels.of(&group.project_path).to_owned();
     match kind {
         Kind::Session => {
             let last = group.usage.span.map(|(_, last)| local(last, zone, "%Y-%m-%d"));
             let id = group.id.chars().take(8).collect();
-            vec![id, project(all), last.unwrap_or_default()]
+            vec![id, project, last.unwrap_or_default()]
         }
-        Kind::Project => vec![project(all), count(group.usage.sessions)],
+        Kind::Project => vec![project, count(group.usage.sessions)],
         Kind::Model => vec![group.id.clone(), count(group.usage.responses)],
         _ => vec![group.id.clone()],
     }
@@ -211,22 +212,6 @@ fn breakdown(models: &[(String, Usage)], before_figures: usize) -> Vec<(Weight, 
         (Weight::Detail, cells)
     };
     models.iter().map(row).collect()
-}
-
-/// As many last parts of a path as tell it from all the others.
-pub(crate) fn short_path<'a>(path: &str, others: impl Iterator<Item = &'a str>) -> String {
-    let others: Vec<_> = others.filter(|other| *other != path).collect();
-    let ends_like = |other: &str, end: &str| {
-        other
-            .strip_suffix(end)
-            .is_some_and(|start| start.is_empty() || start.ends_with('/') || end.starts_with('/'))
-    };
-    let starts = path.rmatch_indices('/').map(|(index, _)| index + 1);
-    starts
-        .map(|start| &path[start..])
-        .find(|end| !end.is_empty() && !others.iter().any(|other| ends_like(other, end)))
-        .unwrap_or(path)
-        .to_owned()
 }
 
 /// An instant as the zone's clock shows it.
@@ -339,10 +324,10 @@ fn active_line(block: &Block) -> Option<String> {
     let active = block.active?;
     let left = duration(active.remaining_minutes * 60_000);
     let Some((rate, (tokens, cost))) = active.rate.zip(block.projection()) else {
-        return Some(format!("Active block: {left} left.\n"));
+        return Some(format!("Active block: {left} left."));
     };
     Some(format!(
-        "Active block: {left} left; {} tokens/min and {}/h so far; {} tokens and {} by its end at that rate.\n",
+        "Active block: {left} left; {} tokens/min and {}/h so far; {} tokens and {} by its end at that rate.",
         whole(rate.tokens_per_minute),
         dollars(rate.cost_per_hour),
         whole(tokens),
@@ -372,22 +357,6 @@ pub(crate) fn duration(milliseconds: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn paths_are_as_short_as_they_can_be() {
-        let all = [
-            "/home/ada/work/cli",
-            "/home/bob/cli",
-            "/home/ada/shop",
-            "/shop2/cli",
-        ];
-        let check = |path: &str, expected: &str| assert_eq!(short_path(path, all.iter().copied()), expected);
-        check("/home/ada/shop", "shop");
-        check("/home/ada/work/cli", "work/cli");
-        check("/home/bob/cli", "bob/cli");
-        check("/", "/");
-        check("", "");
-    }
 
     #[test]
     fn figures_are_readable() {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use cclake_lake::PartitionBy;
+use jiff::tz::TimeZone;
 use serde::Serialize;
 
 use given::{is_found_anywhere, read_environment, read_file, read_flags};
@@ -387,7 +388,7 @@ impl Resolver<'_> {
 
     fn time_zone(&mut self) -> anyhow::Result<String> {
         let zone = self.text(Key::TimeZone, machine_time_zone)?;
-        if jiff::tz::TimeZone::get(&zone).is_err() {
+        if time_zone(&zone).is_none() {
             bail!(
                 "{} is `{zone}`, which is no IANA time zone (like Europe/Berlin)",
                 self.place(Key::TimeZone)
@@ -448,11 +449,19 @@ fn default_source(environment: &Environment) -> anyhow::Result<PathBuf> {
     })
 }
 
+/// The rules of a zone. A machine's own names for its zone, which mean another one elsewhere, are none.
+pub(crate) fn time_zone(name: &str) -> Option<TimeZone> {
+    let is_local = ["localtime", "posixrules"]
+        .iter()
+        .any(|local| name.eq_ignore_ascii_case(local));
+    TimeZone::get(name).ok().filter(|_| !is_local)
+}
+
 /// The machine's zone where the system names one that exists, else UTC.
 fn machine_time_zone() -> String {
     iana_time_zone::get_timezone()
         .ok()
-        .filter(|zone| jiff::tz::TimeZone::get(zone).is_ok())
+        .filter(|zone| time_zone(zone).is_some())
         .unwrap_or_else(|| "UTC".to_owned())
 }
 

@@ -1,7 +1,6 @@
 //! What a run tells a person at its end: what came in, what it adds up to, what to do next.
 
 mod facts;
-mod labels;
 mod next;
 mod text;
 

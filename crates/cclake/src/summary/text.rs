@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::labels::labels;
 use super::{BuildSummary, Facts, Stage, Summary, megabytes};
+use crate::labels::Labels;
 use crate::stages::IngestReport;
 
 /// Lists longer than this end in "and N more".
@@ -97,13 +97,10 @@ fn facts_text(facts: &Facts) -> String {
         rows,
     ));
     let projects = facts.top_projects.iter();
-    let named: Vec<_> = projects
-        .map(|project| (project.name.as_str(), project.path.as_str()))
-        .collect();
-    let labels = labels(&named);
-    let rows = facts.top_projects.iter().zip(&labels).map(|(project, label)| {
+    let labels = Labels::new(projects.map(|project| (project.name.as_str(), project.path.as_str())));
+    let rows = facts.top_projects.iter().map(|project| {
         let figures = [project.sessions, project.messages, project.tool_calls];
-        (label.as_str(), figures.map(count).to_vec())
+        (labels.of(&project.path), figures.map(count).to_vec())
     });
     text.push_str(&table(
         "Top projects",

@@ -228,6 +228,32 @@ fn own_prices_win_and_the_next_run_computes_every_cost_anew() {
 }
 
 #[test]
+fn a_report_says_how_much_of_a_model_has_no_price() {
+    let scene = Scene::new();
+    for (session, day) in [("before", "2026-02-03"), ("after", "2026-02-05")] {
+        let talk = Talk::new(session, "/home/ada/shop", day);
+        let talk = talk.response("10:00:00", session, "mystery-1", [1000, 200, 0, 0, 30]);
+        scene.write(&format!("p/{session}.jsonl"), talk.text());
+    }
+    let header = include_str!("../../../../analytics/dbt/seeds/model_prices_override.csv");
+    let row = "mystery-1,2026-02-04,,2,4,2,2,2,,,,,,,,contract,2026-01-01\n";
+    std::fs::write(scene.path("prices.csv"), format!("{header}{row}")).unwrap();
+    scene.run(&["run", "--prices", "prices.csv"]);
+    for kind in ["daily", "model", "blocks"] {
+        let report = scene.json(&["report", kind]);
+        assert_eq!(
+            report["pricing"]["unpricedModels"],
+            json!([{"modelName": "mystery-1", "responses": 1, "totalTokens": 1230}]),
+            "{kind}"
+        );
+        assert_eq!(report["totals"]["totalTokens"], 2460, "{kind}");
+        let text = scene.run(&["report", kind]);
+        let note = "* No price for mystery-1: 1 response, 1,230 tokens are in no cost.\n";
+        assert!(text.ends_with(note), "{text}");
+    }
+}
+
+#[test]
 fn a_price_list_with_wrong_columns_is_one_clear_sentence() {
     let scene = Scene::new();
     std::fs::write(scene.path("prices.csv"), "model,input\nx,1\n").unwrap();

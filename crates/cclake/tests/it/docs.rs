@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use crate::support::{Scene, finish, prompt, response};
 
@@ -223,6 +224,76 @@ fn ctrl_c_ends_it_quietly_and_a_busy_port_is_said() {
         .read_to_string(&mut said)
         .unwrap();
     assert_eq!(said, "Ctrl-C ends it.\n");
+}
+
+/// Clients that send half a request, no body, or never read: others are answered, and Ctrl-C ends it all the same.
+#[test]
+fn clients_that_hang_keep_nobody_else_waiting() {
+    let scene = scene();
+    let mut served = Served::start(&scene);
+    let open = |text: &str| {
+        let mut stream = TcpStream::connect(&served.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        stream.write_all(text.as_bytes()).unwrap();
+        stream
+    };
+    let host = &served.address;
+    let mut hanging = vec![open(""), open("GET / HTTP/1.1\r\nHo")];
+    for length in [10, 100_000] {
+        hanging.push(open(&format!(
+            "POST / HTTP/1.1\r\nHost: {host}\r\nContent-Length: {length}\r\n\r\n"
+        )));
+        hanging.push(open(&format!(
+            "GET / HTTP/1.1\r\nHost: {host}\r\nContent-Length: {length}\r\n\r\n"
+        )));
+    }
+    for _ in 0..20 {
+        hanging.push(open(&format!(
+            "POST / HTTP/1.1\r\nHost: {host}\r\nTransfer-Encoding: chunked\r\n\r\n"
+        )));
+    }
+    for (request, expected) in [
+        ("POST / HTTP/1.1\r\nContent-Length: 5", "HTTP/1.1 405"),
+        ("POST / HTTP/1.1\r\nContent-Length: 5000", "HTTP/1.1 405"),
+        ("GET / HTTP/1.1\r\nContent-Length: 5000", "HTTP/1.1 200"),
+        ("GET / HTTP/1.0", "HTTP/1.1 200"),
+        ("nonsense", "HTTP/1.1 400"),
+    ] {
+        let mut answer = String::new();
+        open(&format!("{request}\r\nHost: {host}\r\n\r\n"))
+            .read_to_string(&mut answer)
+            .unwrap();
+        assert!(answer.starts_with(expected), "{request:?}: {answer}");
+    }
+
+    let begun = Instant::now();
+    served.signal("-TERM");
+    assert_eq!(served.child.wait().unwrap().code(), Some(0));
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn pages_are_not_put_among_other_files() {
+    let scene = Scene::new();
+    let folder = scene.path("site");
+    let name = folder.to_str().unwrap();
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("index.html"), "<title>mine</title>").unwrap();
+    let ran = scene.try_run(&["docs", "export", name]);
+    assert_eq!(ran.status, 2);
+    assert_eq!(
+        ran.stderr,
+        format!(
+            "cclake: {name} holds files that `cclake docs export` did not write: give a folder that is empty or not there yet\n"
+        )
+    );
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1);
+    std::fs::remove_file(folder.join("index.html")).unwrap();
+    scene.run(&["docs", "export", name]);
+    // What hosts want beside the pages stays.
+    std::fs::write(folder.join("CNAME"), "docs.example").unwrap();
+    scene.run(&["docs", "export", name]);
+    assert!(folder.join("CNAME").is_file());
 }
 
 #[test]

@@ -36,6 +36,7 @@ mod refusals;
 mod report;
 mod report_page;
 mod report_peer;
+mod report_tables;
 mod snapshots;
 mod sources;
 mod tidy;

@@ -117,3 +117,41 @@ fn the_page_is_whole_and_needs_nothing_else() {
             .contains("Nothing in this period.")
     );
 }
+
+/// A link stays a link, and what is no file takes the page as it comes.
+#[cfg(unix)]
+#[test]
+fn the_page_goes_where_a_link_or_a_pipe_leads() {
+    use std::os::unix::fs::symlink;
+    let scene = scene();
+    let is_page = |text: &str| text.starts_with("<!doctype html>") && text.ends_with("</html>\n");
+    std::fs::create_dir(scene.path("public")).unwrap();
+    std::fs::write(scene.path("public/old.html"), "old").unwrap();
+    for (link, target, file) in [
+        ("link.html", "public/old.html", "public/old.html"),
+        ("public/chain.html", "../link.html", "public/old.html"),
+        ("new.html", "public/new.html", "public/new.html"),
+    ] {
+        symlink(target, scene.path(link)).unwrap();
+        scene.run(&["report", "--html", link]);
+        let page = std::fs::read_to_string(scene.path(file)).unwrap();
+        assert!(is_page(&page), "{link}");
+        assert_eq!(
+            std::fs::read_link(scene.path(link)).unwrap().to_str(),
+            Some(target)
+        );
+        std::fs::write(scene.path(file), "old").unwrap();
+    }
+    symlink("circle.html", scene.path("circle.html")).unwrap();
+    let ran = scene.try_run(&["report", "--html", "circle.html"]);
+    assert_eq!(ran.status, 2);
+    assert!(ran.stderr.contains("cannot write circle.html"), "{}", ran.stderr);
+
+    assert!(is_page(&scene.run(&["report", "--html", "/dev/stdout"])));
+    let pipe = scene.path("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+    assert!(made.success());
+    let reader = std::thread::spawn(move || std::fs::read_to_string(pipe).unwrap());
+    scene.run(&["report", "--html", "pipe"]);
+    assert!(is_page(&reader.join().unwrap()));
+}

@@ -32,11 +32,7 @@ fn stages_do_not_know_each_other() {
             &["iceberg", "iceberg-catalog-sql", "sqlx", "parquet", "tokio"],
         ),
         ("warehouse", &["plan"], &["duckdb"]),
-        (
-            "cclake",
-            &["plan", "extract", "lake", "warehouse"],
-            &["tiny_http", "maud"],
-        ),
+        ("cclake", &["plan", "extract", "lake", "warehouse"], &["maud"]),
     ];
     for (name, known, _) in ARROWS {
         let manifest = std::fs::read_to_string(root().join("crates").join(name).join("Cargo.toml")).unwrap();

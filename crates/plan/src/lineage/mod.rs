@@ -8,6 +8,7 @@ mod from;
 mod function;
 mod query;
 mod scope;
+mod snapshot;
 mod trace;
 mod value;
 
@@ -19,6 +20,7 @@ use sqlparser::parser::Parser;
 use sqlparser::tokenizer::Token;
 
 use crate::error::Result;
+use crate::graph::config::snapshot::SnapshotConfig;
 use crate::graph::{Detail, Graph, NodeKind};
 use crate::project::{Project, seed};
 use query::{Relations, Walk};
@@ -100,7 +102,10 @@ impl Lineage {
                 name,
                 made,
                 known: known.unwrap_or_default(),
-                is_snapshot: node.kind.resource_type() == "snapshot",
+                snapshot: match &node.detail {
+                    Detail::Snapshot(config) => Some(config.clone()),
+                    _ => None,
+                },
             });
         }
         Ok(of(&inputs))
@@ -176,12 +181,9 @@ struct Input {
     made: Made,
     /// Columns the database has.
     known: Vec<String>,
-    /// Whether dbt adds columns to those of its query.
-    is_snapshot: bool,
+    /// What a snapshot adds to the columns of its query.
+    snapshot: Option<SnapshotConfig>,
 }
-
-/// What dbt adds to a snapshot's columns.
-const SNAPSHOT_COLUMNS: [&str; 4] = ["dbt_scd_id", "dbt_updated_at", "dbt_valid_from", "dbt_valid_to"];
 
 /// A relation under its full name.
 type FullyNamed = ([String; 3], Rc<Table>);
@@ -253,8 +255,8 @@ fn derive(sql: &str, relations: &Known, input: &Input) -> Table {
         Ok(query) => Walk { relations }.query(&query, &Ctes::new(), None),
         Err(error) => Table::unknown(format!("the parser does not read its SQL: {error}")),
     };
-    if input.is_snapshot {
-        let added = SNAPSHOT_COLUMNS.map(|name| (name.to_owned(), Value::constant()));
+    if let Some(config) = &input.snapshot {
+        let added = snapshot::added(&table, config);
         table.columns.extend(added);
     }
     // What the database has besides is listed, since it is there.

@@ -3,7 +3,32 @@
 use std::fmt::Write as _;
 
 use super::{Input, Made, Via, of};
+use crate::graph::config::snapshot::{
+    CheckColumns, HardDeletes, MetaNames, SnapshotConfig, SnapshotStrategy,
+};
 use crate::tests::analytics::shipped_project;
+
+/// What a name that ends like this is a snapshot by.
+fn snapshot(id: &str) -> Option<SnapshotConfig> {
+    let strategy = match id.split_once("_by_")?.1 {
+        "check" => SnapshotStrategy::Check {
+            columns: CheckColumns::All,
+            updated_at: None,
+        },
+        updated_at => SnapshotStrategy::Timestamp {
+            updated_at: updated_at.to_owned(),
+        },
+    };
+    Some(SnapshotConfig {
+        unique_key: vec!["id".to_owned()],
+        strategy,
+        hard_deletes: HardDeletes::NewRecord,
+        valid_to_current: None,
+        names: MetaNames::default(),
+        target_schema: None,
+        target_database: None,
+    })
+}
 
 /// Relations and queries, one after another between lines of `--`; the lineage of the last one, sources in parentheses
 /// where they are not the inputs themselves.
@@ -32,7 +57,7 @@ fn check(text: &str) -> String {
             name: Some(["db".to_owned(), "main".to_owned(), id.to_owned()]),
             made,
             known: Vec::new(),
-            is_snapshot: id.ends_with("snapshot"),
+            snapshot: snapshot(id),
         });
     }
     let lineage = of(&inputs);
@@ -216,9 +241,14 @@ const CASES: &[(&str, &str, &str)] = &[
         "n: =t.Name\nm: =t.Name\n",
     ),
     (
-        "what dbt adds to a snapshot",
-        "t(a)\n--\nt_snapshot = select * from t",
-        "a: =t.a\ndbt_scd_id:\ndbt_updated_at:\ndbt_valid_from:\ndbt_valid_to:\n",
+        "what a snapshot by timestamp adds",
+        "t(id, at)\n--\nt_by_at = select * from t",
+        "id: =t.id\nat: =t.at\ndbt_scd_id: +t.at +t.id\ndbt_updated_at: =t.at\ndbt_valid_from: =t.at\ndbt_valid_to: +t.at\ndbt_is_deleted: ?t.*\n",
+    ),
+    (
+        "what a snapshot by check adds",
+        "t(id, a)\n--\nt_by_check = select * from t",
+        "id: =t.id\na: =t.a\ndbt_scd_id: ?t.a +t.id\ndbt_updated_at: ?t.a ?t.id\ndbt_valid_from: ?t.a ?t.id\ndbt_valid_to: ?t.a ?t.id\ndbt_is_deleted: ?t.*\n",
     ),
     // What cannot be told says why.
     (
@@ -235,6 +265,16 @@ const CASES: &[(&str, &str, &str)] = &[
         "a star that hides columns",
         "s(a, …)\n--\nq = select * from s",
         "a: =s.a\nunknown: it takes `*` of s, whose columns nobody described\n",
+    ),
+    (
+        "a snapshot of unknown columns",
+        "s(id, …)\n--\ns_by_check = select * from s",
+        "id: =s.id\ndbt_scd_id: +s.id unknown: `*` of s may have more columns\ndbt_updated_at: ?s.id unknown: `*` of s may have more columns\ndbt_valid_from: ?s.id unknown: `*` of s may have more columns\ndbt_valid_to: ?s.id unknown: `*` of s may have more columns\ndbt_is_deleted: ?s.*\nunknown: it takes `*` of s, whose columns nobody described\n",
+    ),
+    (
+        "a snapshot by what is no column",
+        "t(id)\n--\nt_by_age = select id from t",
+        "id: =t.id\ndbt_scd_id: +t.id unknown: the snapshot's config takes `age`, which is no column of its query\ndbt_updated_at: unknown: the snapshot's config takes `age`, which is no column of its query\ndbt_valid_from: unknown: the snapshot's config takes `age`, which is no column of its query\ndbt_valid_to: unknown: the snapshot's config takes `age`, which is no column of its query\ndbt_is_deleted: ?t.*\n",
     ),
     (
         "columns by pattern",

@@ -7,8 +7,9 @@ mod tables;
 use maud::{Markup, html};
 
 use super::layout::{Frame, document};
-use super::text::{prose, thousands};
+use super::text::prose;
 use super::{Docs, graphs};
+use crate::summary::count;
 use cclake_plan::{Check, Node, Severity};
 
 pub(super) use columns::{column, lineage};
@@ -86,7 +87,7 @@ fn page(docs: &Docs, title: &str, root: &str, section: &str, body: &Markup) -> S
 }
 
 fn figure(number: usize, name: &str) -> Markup {
-    html! { div { b { (thousands(number as u64)) } span { (name) } } }
+    html! { div { b { (count(number as u64)) } span { (name) } } }
 }
 
 /// Nodes by what they are for, gold first.
@@ -117,7 +118,7 @@ fn node_link(docs: &Docs, node: &Node, root: &str) -> Markup {
 fn row_count(docs: &Docs, node: &Node) -> String {
     match docs.table(node) {
         None => String::new(),
-        Some(table) => table.rows.map_or_else(|| "view".to_owned(), thousands),
+        Some(table) => table.rows.map_or_else(|| "view".to_owned(), count),
     }
 }
 

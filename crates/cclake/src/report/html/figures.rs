@@ -6,6 +6,7 @@ use anyhow::{Context as _, bail};
 use cclake_warehouse::Warehouse;
 use jiff::civil::Date;
 
+use crate::labels::Labels;
 use crate::report::rows::{self, Group, Tool, Usage, number, weight};
 use crate::report::sql::{self, Grouping, Scope};
 use crate::summary::fetch;
@@ -41,6 +42,8 @@ pub(super) struct Figures {
     pub(super) all_tools: Tool,
     /// The costliest first.
     pub(super) projects: Vec<Group>,
+    /// What the projects are called.
+    pub(super) labels: Labels,
     /// The costliest first.
     pub(super) top_sessions: Vec<Group>,
     pub(super) files: Vec<ChangedFile>,
@@ -79,11 +82,13 @@ pub(super) struct Quality {
 impl Figures {
     pub(super) fn gather(warehouse: &Warehouse, scope: &Scope) -> anyhow::Result<Self> {
         let by_model = rows::usage(warehouse, Grouping::Model, scope)?;
+        let projects = costliest(rows::usage(warehouse, Grouping::Project, scope)?.groups);
         let mut figures = Self {
             total: by_model.total,
             models: by_model.models,
             price_list_date: rows::price_list_date(warehouse)?,
-            projects: costliest(rows::usage(warehouse, Grouping::Project, scope)?.groups),
+            labels: rows::labels(&projects),
+            projects,
             top_sessions: costliest(rows::usage(warehouse, Grouping::Session, scope)?.groups),
             files: files(warehouse, scope)?,
             heat: heat(warehouse, scope)?,

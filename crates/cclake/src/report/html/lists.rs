@@ -1,6 +1,7 @@
 //! The lists of the page: tools, projects, sessions, files, and what is known of the data's quality.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use jiff::tz::TimeZone;
 
@@ -8,7 +9,7 @@ use super::Notes;
 use super::figures::{Figures, MOST_ROWS};
 use super::markup::{compact, escape};
 use crate::report::rows::{Group, percentage};
-use crate::report::text::{dollars, local, short_path};
+use crate::report::text::{dollars, local};
 use crate::summary::count;
 
 /// A list as a table; cells are markup.
@@ -120,20 +121,10 @@ fn cost(group: &Group) -> String {
         .map_or_else(|| format!("–{star}"), |cost| dollars(cost) + star)
 }
 
-fn project(figures: &Figures, path: &str) -> String {
-    short_path(
-        path,
-        figures
-            .projects
-            .iter()
-            .map(|project| project.project_path.as_str()),
-    )
-}
-
 pub(super) fn projects(figures: &Figures) -> String {
     let row = |group: &Group| {
         vec![
-            name(&project(figures, &group.project_path), &group.project_path),
+            name(figures.labels.of(&group.project_path), &group.project_path),
             cost_bar(group, figures.projects.first()),
             count(group.usage.sessions),
             compact(group.usage.tokens()),
@@ -156,7 +147,7 @@ pub(super) fn sessions(figures: &Figures, zone: &TimeZone) -> String {
             .usage
             .span
             .map_or_else(String::new, |(first, _)| local(first, zone, "%-d %b %Y"));
-        let context = format!("{} · {day}", project(figures, &group.project_path));
+        let context = format!("{} · {day}", figures.labels.of(&group.project_path));
         vec![
             format!(
                 "{}<span class=\"name under\">{}</span>",
@@ -194,16 +185,9 @@ pub(super) fn files(figures: &Figures) -> String {
         .files
         .iter()
         .map(|file| {
-            let within = file
-                .path
-                .strip_prefix(&file.project_path)
-                .map(|rest| rest.trim_start_matches('/'));
             vec![
-                name(
-                    within.filter(|rest| !rest.is_empty()).unwrap_or(&file.path),
-                    &file.path,
-                ),
-                name(&project(figures, &file.project_path), &file.project_path),
+                name(within(&file.path, &file.project_path), &file.path),
+                name(figures.labels.of(&file.project_path), &file.project_path),
                 bar(&[("m0", share(file.added, most)), ("m2", share(file.removed, most))]),
                 count(file.changes),
                 signed("+", file.added),
@@ -213,6 +197,12 @@ pub(super) fn files(figures: &Figures) -> String {
         .collect();
     let header = ["File", "Project", "", "Changes", "Added", "Removed"];
     list("files", "Most-changed files", &header, &rows, rows.len())
+}
+
+/// A file's path as seen from its project; whole where it lies elsewhere.
+fn within<'p>(file: &'p str, project: &str) -> &'p str {
+    let rest = Path::new(file).strip_prefix(project).ok().and_then(Path::to_str);
+    rest.filter(|rest| !rest.is_empty()).unwrap_or(file)
 }
 
 /// Nothing has no sign.
@@ -273,7 +263,7 @@ pub(super) fn quality(figures: &Figures, notes: &Notes, zone: &TimeZone) -> Stri
     let star = if unpriced.is_empty() {
         ""
     } else {
-        " * without the models that have no price."
+        " * without the responses that have no price."
     };
     let _ = writeln!(
         html,
@@ -293,5 +283,16 @@ mod tests {
             "create_issue (linear-server)"
         );
         assert_eq!(tool_name("Bash"), "Bash");
+    }
+
+    #[test]
+    fn files_are_named_within_their_projects() {
+        let check = |file, project, expected| assert_eq!(within(file, project), expected);
+        check("/a/shop/src/x.rs", "/a/shop", "src/x.rs");
+        check("/a/shop/src/x.rs", "/a/shop/", "src/x.rs");
+        check("/a/shop2/x.rs", "/a/shop", "/a/shop2/x.rs");
+        check("/a/shop", "/a/shop", "/a/shop");
+        check("/x.rs", "/", "x.rs");
+        check("/x.rs", "", "/x.rs");
     }
 }

@@ -36,7 +36,7 @@ pub(crate) struct Notes {
 
 /// Asks the warehouse and writes the page.
 pub(crate) fn page(warehouse: &Warehouse, scope: &Scope, notes: &Notes) -> anyhow::Result<String> {
-    let zone = TimeZone::get(&scope.zone)?;
+    let zone = &scope.rules;
     let figures = Figures::gather(warehouse, scope)?;
     let mut page = String::from(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
@@ -45,7 +45,7 @@ pub(crate) fn page(warehouse: &Warehouse, scope: &Scope, notes: &Notes) -> anyho
          <title>Claude Code usage</title>\n",
     );
     let _ = write!(page, "<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n");
-    page.push_str(&header(&figures, scope, notes, &zone));
+    page.push_str(&header(&figures, scope, notes, zone));
     if figures.is_empty() {
         page.push_str("<p class=\"nothing\">Nothing in this period.</p>\n");
     } else {
@@ -56,11 +56,11 @@ pub(crate) fn page(warehouse: &Warehouse, scope: &Scope, notes: &Notes) -> anyho
         page.push_str(&lists::tools(&figures));
         page.push_str("</div>\n<div class=\"pair\">\n");
         page.push_str(&lists::projects(&figures));
-        page.push_str(&lists::sessions(&figures, &zone));
+        page.push_str(&lists::sessions(&figures, zone));
         page.push_str("</div>\n");
         page.push_str(&lists::files(&figures));
     }
-    page.push_str(&lists::quality(&figures, notes, &zone));
+    page.push_str(&lists::quality(&figures, notes, zone));
     page.push_str("</main>\n</body>\n</html>\n");
     Ok(page)
 }
