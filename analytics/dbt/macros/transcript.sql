@@ -47,7 +47,7 @@ from_json(
 }')
 {%- endmacro -%}
 
-{#- The messages inside a sub-agent's progress tick. -#}
+{#- The messages inside a sub-agent's progress tick; a list of one NULL where there is no tick. -#}
 {%- macro parse_agent_progress(json) -%}{{ adapter.dispatch('parse_agent_progress', 'cclake')(json) }}{%- endmacro -%}
 {%- macro duckdb__parse_agent_progress(json) -%}
 from_json({{ json }}, '{"agentId": "varchar", "message": {{ duckdb_tick_shape() }}, "normalizedMessages": [{{ duckdb_tick_shape() }}]}')
@@ -56,7 +56,9 @@ from_json({{ json }}, '{"agentId": "varchar", "message": {{ duckdb_tick_shape() 
 {"type": "varchar", "uuid": "varchar", "timestamp": "varchar", "message": "json", "toolUseResult": "json"}
 {%- endmacro -%}
 {%- macro tick_messages(tick) -%}{{ adapter.dispatch('tick_messages', 'cclake')(tick) }}{%- endmacro -%}
-{%- macro duckdb__tick_messages(tick) -%}list_prepend({{ tick }}.message, {{ tick }}.normalizedMessages){%- endmacro -%}
+{%- macro duckdb__tick_messages(tick) -%}
+case when {{ tick }} is null then [null] else list_prepend({{ tick }}.message, {{ tick }}.normalizedMessages) end
+{%- endmacro -%}
 
 {#- What the file tools are asked to do. -#}
 {%- macro parse_file_input(json) -%}{{ adapter.dispatch('parse_file_input', 'cclake')(json) }}{%- endmacro -%}

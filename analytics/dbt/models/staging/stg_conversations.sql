@@ -1,56 +1,58 @@
 {{ config(materialized='incremental', unique_key='_id', post_hook="{{ remove_vanished_entries() }}") }}
 
--- A line is one message, or one record without any, in one place.
-with lines as (
+with records as (
+
+    select
+        conversations.*,
+        {{ is_agent_tick() }} as is_tick
+    from {{ source('raw', 'conversations') }} as conversations
+    where {{ is_new_record() }}
+
+),
+
+-- A sub-agent's progress carries whole messages and is sometimes their only trace.
+told as (
 
     select
         _id as record_id,
         type as record_type,
-        {{ envelope(session_of_record('message is not null')) }},
-        type as line_type,
-        'transcript' as seen_in,
-        0 as message_index,
+        {{ envelope(session_of_record('message is not null or is_tick')) }},
         nullif(uuid, '') as uuid,
         timestamp,
         message,
         tool_use,
-        tool_use_result
-    from {{ source('raw', 'conversations') }}
-    where not {{ is_agent_tick() }}
-        and {{ is_new_record() }}
+        tool_use_result,
+        is_tick,
+        {{ parse_agent_progress('case when is_tick then data end') }} as tick
+    from records
 
-    union all
+),
 
-    -- A sub-agent's progress carries whole messages and is sometimes their only trace.
+told_one_by_one as (
+
+    select
+        told.*,
+        {{ explode_with_position(tick_messages('tick'), 'said', 'message_index') }}
+    from told
+
+),
+
+-- A line is one message, or one record without any, in one place.
+lines as (
+
     select
         record_id,
         record_type,
         {{ envelope() }},
-        said.type as line_type,
-        'progress' as seen_in,
+        case when is_tick then said.type else record_type end as line_type,
+        case when is_tick then 'progress' else 'transcript' end as seen_in,
         message_index,
-        coalesce(said.uuid, concat(uuid, '_', message_index)) as uuid,
+        case when is_tick then coalesce(said.uuid, concat(uuid, '_', message_index)) else uuid end as uuid,
         coalesce(try_cast(said.timestamp as {{ instant_type() }}), timestamp) as timestamp,
-        cast(said.message as string) as message,
-        cast(null as string) as tool_use,
-        cast(said.toolUseResult as string) as tool_use_result
-    from (
-        select
-            ticks.*,
-            {{ explode_with_position(tick_messages('tick'), 'said', 'message_index') }}
-        from (
-            select
-                _id as record_id,
-                type as record_type,
-                {{ envelope(session_of_record('true')) }},
-                nullif(uuid, '') as uuid,
-                timestamp,
-                {{ parse_agent_progress('data') }} as tick
-            from {{ source('raw', 'conversations') }}
-            where {{ is_agent_tick() }}
-                and {{ is_new_record() }}
-        ) as ticks
-    ) as tick_messages
+        case when is_tick then cast(said.message as string) else message end as message,
+        case when not is_tick then tool_use end as tool_use,
+        case when is_tick then cast(said.toolUseResult as string) else tool_use_result end as tool_use_result
+    from told_one_by_one
 
 ),
 
