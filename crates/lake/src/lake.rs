@@ -1,6 +1,7 @@
 //! The lake's table, opened.
 
 use std::collections::HashMap;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ use crate::commit::{self, Commit};
 use crate::error::{Error, ErrorKind, Result};
 use crate::schema;
 use crate::settings::LakeSettings;
-use crate::write::{PlannedFiles, WRITER_TASKS};
+use crate::write::PlannedFiles;
 
 /// Versions of the table's metadata that its log names. The files of older ones are no one's, and upkeep may delete
 /// them; enough to look back a day of minutely commits would make each version larger.
@@ -86,7 +87,7 @@ impl Lake {
                 error,
             )
         })?;
-        let runtime = runtime()?;
+        let runtime = runtime(settings.writer_tasks)?;
         let (catalog, table) = runtime.block_on(async {
             let catalog: Arc<dyn Catalog> = Arc::new(catalog::open(&settings, Missing::Create).await?);
             let table = open_table(&catalog, &settings, schema).await?;
@@ -101,7 +102,7 @@ impl Lake {
     /// [`ErrorKind::NotFound`] if there is no such table yet.
     pub fn open_existing(settings: &LakeSettings) -> Result<Self> {
         let settings = settings.resolve()?;
-        let runtime = runtime()?;
+        let runtime = runtime(settings.writer_tasks)?;
         let (catalog, table) = runtime.block_on(async {
             let catalog: Arc<dyn Catalog> = Arc::new(catalog::open(&settings, Missing::Refuse).await?);
             let table = commit::reload(&catalog, &table_ident(&settings)?).await?;
@@ -173,7 +174,7 @@ impl Lake {
         let planned = PlannedFiles::new(&self.table, batches)?;
         let traces = planned.traces()?;
         let committed = self.runtime.block_on(async {
-            let files = planned.write().await?;
+            let files = planned.write(self.settings.writer_tasks).await?;
             commit::commit_files(&self.catalog, self.table.clone(), &files, commit, &self.settings).await
         });
         match committed {
@@ -221,9 +222,9 @@ impl Lake {
     }
 }
 
-fn runtime() -> Result<Runtime> {
+fn runtime(threads: NonZeroUsize) -> Result<Runtime> {
     tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(WRITER_TASKS)
+        .worker_threads(threads.get())
         .thread_name("lake")
         .enable_all()
         .build()

@@ -1,5 +1,6 @@
 //! Where the lake is and how a new table is laid out.
 
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -24,6 +25,8 @@ pub struct LakeSettings {
     /// How long an append keeps trying while other writers win or hold the catalog's lock. One try can take SQLite's
     /// 5 s, so the time may be exceeded by as much.
     pub commit_patience: Duration,
+    /// Files that an append writes side by side: each is encoded on one core and held in memory.
+    pub writer_tasks: NonZeroUsize,
 }
 
 /// The partition of a row, from its `timestamp`; rows without one share a partition of their own.
@@ -59,6 +62,7 @@ impl LakeSettings {
             partition_by: PartitionBy::default(),
             // Longer than a backup or another run's commit, shorter than a person's patience.
             commit_patience: Duration::from_secs(30),
+            writer_tasks: NonZeroUsize::MIN.saturating_add(1),
         }
     }
 

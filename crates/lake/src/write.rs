@@ -1,6 +1,7 @@
 //! Rows → Parquet files of the table, not yet visible to anyone.
 
 use std::collections::VecDeque;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -22,9 +23,6 @@ use tokio::task::JoinSet;
 use crate::error::{Error, Result};
 use crate::partition::{Partition, Partitioning, partition_key};
 use crate::storage::local_path;
-
-/// One writer task encodes on one core; two fill the smallest machines we serve, and each holds one file in memory.
-pub(crate) const WRITER_TASKS: usize = 2;
 
 /// Tried on 79 MB of transcripts: level 1 takes as long and leaves 19.0 MB, 3 leaves 16.7 MB, 6 takes twice the time
 /// for 15.4 MB.
@@ -83,11 +81,12 @@ impl PlannedFiles {
     }
 
     /// Writes one file per partition and syncs it; partitions beyond [`FILE_BYTES`] get several.
-    pub(crate) async fn write(self) -> Result<Vec<DataFile>> {
+    pub(crate) async fn write(self, tasks: NonZeroUsize) -> Result<Vec<DataFile>> {
+        let count = tasks.get();
         let builder = Arc::new(self.writer_builder()?);
         let queue = Arc::new(Mutex::new(self.partitions));
         let mut tasks = JoinSet::new();
-        for _ in 0..WRITER_TASKS {
+        for _ in 0..count {
             tasks.spawn(write_partitions(
                 self.table.clone(),
                 Arc::clone(&builder),

@@ -17,7 +17,7 @@ use crate::docs::server::DocsServer;
 use crate::docs::{Docs, Site, is_page};
 use crate::printer::Printer;
 use crate::settings::Settings;
-use crate::stages::{Blueprint, BuildScope, Run, open_warehouse};
+use crate::stages::{Blueprint, BuildScope, Holdings, Run, open_warehouse};
 
 /// Serves the pages until Ctrl-C.
 pub(crate) fn serve(
@@ -94,7 +94,7 @@ pub(crate) fn generate(settings: &Settings, printer: &Printer) -> anyhow::Result
     let _data = DataDir::own(settings, Ownership::Shared)?;
     let warehouse = open_warehouse(settings, Access::ReadOnly)?;
     let blueprint = Blueprint::read(settings, &Run::begin())?;
-    let prepared = blueprint.plan(&warehouse, &BuildScope::default(), &warehouse.published()?)?;
+    let prepared = blueprint.plan(&Holdings::of(&warehouse)?, &BuildScope::default())?;
     let tables = warehouse.catalog()?;
     let catalog = catalog(&blueprint.graph, &prepared.inputs, &tables, &artifacts::now());
     artifacts::write_manifest(settings, &prepared)?;

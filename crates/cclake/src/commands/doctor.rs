@@ -140,7 +140,7 @@ fn lake(settings: &Settings) -> Check {
     if !settings.iceberg_warehouse_path.join("catalog.db").is_file() {
         return Check::new("lake", Health::Ok, "not there yet: the first run makes it");
     }
-    match open_lake(settings) {
+    match open_lake(settings, settings.threads) {
         Err(error) => Check::new("lake", Health::Broken, format!("{error:#}")),
         Ok(lake) => match missing_files(&lake) {
             Err(error) => Check::new("lake", Health::Broken, format!("{error:#}")),

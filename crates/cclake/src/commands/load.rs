@@ -10,7 +10,7 @@ use crate::stages::{load_backlog, open_lake, with_room};
 /// Loads what is new in the lake.
 pub(crate) fn load(settings: &Settings, printer: &Printer) -> anyhow::Result<ExitStatus> {
     let _data = DataDir::own(settings, Ownership::Exclusive)?;
-    let lake = open_lake(settings)?;
+    let lake = open_lake(settings, settings.threads)?;
     let (_, rows) = with_room(settings, None, None, printer, &mut |warehouse| {
         let rows = load_backlog(&lake, warehouse, &Progress::new(printer))?;
         warehouse.checkpoint()?;

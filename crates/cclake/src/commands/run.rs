@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use anyhow::anyhow;
-use cclake_warehouse::Warehouse;
+use anyhow::{Context as _, anyhow};
+use cclake_warehouse::{Access, Warehouse};
 
 use crate::ExitStatus;
 use crate::cli::RunArgs;
@@ -13,7 +13,8 @@ use crate::printer::Printer;
 use crate::progress::Progress;
 use crate::settings::Settings;
 use crate::stages::{
-    Blueprint, BuildScope, Engine, Ingested, Run, build, ingest, is_out_of_memory, open_lake, with_room,
+    Blueprint, BuildScope, Engine, Holdings, IngestReport, Ingested, Run, build, ingest, is_out_of_memory,
+    open_lake, open_warehouse, with_room,
 };
 use crate::summary::{self, Summary};
 
@@ -23,20 +24,59 @@ pub(crate) fn run(settings: &Settings, args: &RunArgs, printer: &Printer) -> any
     let run = Run::begin();
     let progress = Progress::new(printer);
     let data = DataDir::own(settings, Ownership::Exclusive)?;
-    // A project that cannot be built is told before anything is written; reading it takes as long as opening the lake.
-    let (blueprint, lake) = std::thread::scope(|threads| {
-        let reader = threads.spawn(|| Blueprint::read(settings, &run));
-        let lake = open_lake(settings);
-        (reader.join(), lake)
+    let scope = BuildScope {
+        full_refresh: args.full_refresh,
+        skip_if_current: true,
+        ..BuildScope::default()
+    };
+    // A project that cannot be built is told before a row is written; all three are opened side by side.
+    let (blueprint, warehouse, lake) = std::thread::scope(|threads| {
+        let blueprint = threads.spawn(|| Blueprint::read(settings, &run));
+        let warehouse = threads.spawn(|| open_warehouse(settings, Access::ReadWrite));
+        // The loader works beside it: on two cores, a second writer would only keep that one from its core.
+        let lake = open_lake(settings, settings.threads - 1);
+        (blueprint.join(), warehouse.join(), lake)
     });
-    let blueprint = blueprint.map_err(|_| anyhow!("the thread that read the dbt project died"))?;
-    let engine = Engine::new(settings, blueprint, printer)?;
+    let died = |what: &str| anyhow!("the thread that {what} died; please report this");
+    let engine = Engine::new(
+        settings,
+        blueprint.map_err(|_| died("read the dbt project"))?,
+        printer,
+    )?;
     let mut lake = lake?;
-    let (warehouse, ()) = with_room(settings, Some(&lake), None, printer, &mut |_| Ok(()))?;
+    let warehouse = warehouse.map_err(|_| died("opened the warehouse"))??;
+    let (warehouse, holdings) = with_room(
+        settings,
+        Some(&lake),
+        Some(warehouse),
+        printer,
+        &mut |warehouse| Holdings::of(warehouse),
+    )?;
+
+    let mut job = None;
+    // Planned while the last rows are still loaded.
+    let plan_ahead = |ingested: &IngestReport| {
+        let mut planned = engine.job(holdings, scope, printer)?;
+        if ingested.lines.new > 0 {
+            planned.write_manifest(settings)?;
+        }
+        job = Some(planned);
+        memory::give_back();
+        Ok(())
+    };
     let Ingested {
         report: ingested,
         loaded,
-    } = ingest(settings, &data, &run, &mut lake, Some(&warehouse), &progress)?;
+    } = ingest(
+        settings,
+        &data,
+        &run,
+        &mut lake,
+        Some(&warehouse),
+        &progress,
+        plan_ahead,
+    )?;
+    let job = job.context("nothing was planned; please report this")?;
     let warehouse = match loaded {
         Ok(()) => Some(warehouse),
         // Opened anew, with more memory, it takes the rest from the lake.
@@ -47,14 +87,8 @@ pub(crate) fn run(settings: &Settings, args: &RunArgs, printer: &Printer) -> any
         Err(error) => return Err(error),
     };
     summary::warn(&ingested.warnings, printer);
-    memory::give_back();
 
-    let scope = BuildScope {
-        full_refresh: args.full_refresh,
-        skip_if_current: true,
-        ..BuildScope::default()
-    };
-    let (warehouse, built) = build(settings, &engine, Some(&lake), warehouse, &scope, printer)?;
+    let (warehouse, built) = build(settings, &job, Some(&lake), warehouse, printer)?;
     let summary = Summary {
         stages: summary::stages(&ingested, built.times),
         facts: facts(&warehouse, printer),

@@ -7,7 +7,7 @@ use crate::ExitStatus;
 use crate::cli::SelectArgs;
 use crate::printer::Printer;
 use crate::settings::Settings;
-use crate::stages::{BuildScope, Engine, Run, build};
+use crate::stages::{BuildScope, Engine, Holdings, Run, build};
 
 /// Runs the selected tests.
 pub(crate) fn test(settings: &Settings, args: &SelectArgs, printer: &Printer) -> anyhow::Result<ExitStatus> {
@@ -18,7 +18,8 @@ pub(crate) fn test(settings: &Settings, args: &SelectArgs, printer: &Printer) ->
         ..BuildScope::default()
     };
     let engine = Engine::read(settings, &Run::begin(), printer)?;
-    let (warehouse, built) = build(settings, &engine, None, Some(warehouse), &scope, printer)?;
+    let job = engine.job(Holdings::of(&warehouse)?, scope, printer)?;
+    let (warehouse, built) = build(settings, &job, None, Some(warehouse), printer)?;
     warehouse.leave();
     report(&built, printer)?;
     Ok(if built.failed {

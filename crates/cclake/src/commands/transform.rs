@@ -13,7 +13,7 @@ use crate::data_dir::{DataDir, Ownership, has_warehouse};
 use crate::printer::Printer;
 use crate::settings::Settings;
 use crate::stages::open_warehouse;
-use crate::stages::{Blueprint, BuildScope, Built, Engine, Run, build};
+use crate::stages::{Blueprint, BuildScope, Built, Engine, Holdings, Run, build};
 use crate::summary;
 
 /// Builds the selected models and runs their tests, all in one transaction.
@@ -32,14 +32,13 @@ pub(crate) fn transform(
     let run = Run::begin();
     if args.dry_run {
         let blueprint = Blueprint::read(settings, &run)?;
-        explain(
-            &blueprint.plan(&warehouse, &scope, &warehouse.published()?)?.plan,
-            printer,
-        )?;
+        let prepared = blueprint.plan(&Holdings::of(&warehouse)?, &scope)?;
+        explain(&prepared.plan, printer)?;
         return Ok(ExitStatus::Success);
     }
     let engine = Engine::read(settings, &run, printer)?;
-    let (warehouse, built) = build(settings, &engine, None, Some(warehouse), &scope, printer)?;
+    let job = engine.job(Holdings::of(&warehouse)?, scope, printer)?;
+    let (warehouse, built) = build(settings, &job, None, Some(warehouse), printer)?;
     warehouse.leave();
     report(&built, printer)?;
     Ok(if built.failed {

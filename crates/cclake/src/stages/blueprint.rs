@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, bail};
-use cclake_plan::{BuildPlan, ErrorKind, Graph, Inputs, Project, plan_graph};
+use cclake_plan::{BuildPlan, ErrorKind, Graph, Inputs, Project, RelationKind, plan_graph};
 use cclake_warehouse::{DATABASE, Published, Warehouse};
 use serde_json::Value as Json;
 
 use super::{BuildScope, Run};
+use crate::artifacts;
 use crate::printer::Printer;
 use crate::project;
 use crate::settings::{Settings, TransformEngine};
@@ -43,6 +44,73 @@ impl Engine {
     /// As [`Engine::new`], reading the project.
     pub(crate) fn read(settings: &Settings, run: &Run, printer: &Printer) -> anyhow::Result<Self> {
         Self::new(settings, Blueprint::read(settings, run), printer)
+    }
+
+    /// What is to do for `scope` in a warehouse that holds this.
+    pub(crate) fn job(
+        &self,
+        holdings: Holdings,
+        scope: BuildScope,
+        printer: &Printer,
+    ) -> anyhow::Result<Job<'_>> {
+        let blueprint = match self {
+            Self::Builtin(blueprint) => Some(blueprint),
+            Self::Dbt(blueprint) => blueprint.as_ref(),
+        };
+        let prepared = match (self, blueprint.map(|blueprint| blueprint.plan(&holdings, &scope))) {
+            (Self::Dbt(_), Some(Err(error))) if is_beyond_us(&error) => {
+                printer.detail(&no_plan(&error));
+                None
+            }
+            (_, plan) => plan.transpose()?,
+        };
+        Ok(Job {
+            uses_dbt: matches!(self, Self::Dbt(_)),
+            scope,
+            published: holdings.published,
+            prepared,
+            has_manifest: false,
+        })
+    }
+}
+
+/// What of the warehouse decides about a plan. Loads change none of it.
+pub(crate) struct Holdings {
+    published: Published,
+    existing: BTreeMap<(String, String), RelationKind>,
+}
+
+impl Holdings {
+    pub(crate) fn of(warehouse: &Warehouse) -> anyhow::Result<Self> {
+        Ok(Self {
+            published: warehouse.published()?,
+            existing: warehouse.relations()?,
+        })
+    }
+}
+
+/// A build to do.
+pub(crate) struct Job<'a> {
+    /// Whether the installed dbt is to do it.
+    pub uses_dbt: bool,
+    /// What was asked for.
+    pub scope: BuildScope,
+    /// The last build.
+    pub published: Published,
+    /// Our plan; none where only dbt understands the project.
+    pub prepared: Option<Prepared<'a>>,
+    /// Whether manifest.json is written already.
+    pub has_manifest: bool,
+}
+
+impl Job<'_> {
+    /// Writes manifest.json, which says nothing about the outcome, ahead of the build.
+    pub(crate) fn write_manifest(&mut self, settings: &Settings) -> anyhow::Result<()> {
+        if let Some(prepared) = self.prepared.as_ref().filter(|_| !self.uses_dbt) {
+            artifacts::write_manifest(settings, prepared)?;
+            self.has_manifest = true;
+        }
+        Ok(())
     }
 }
 
@@ -92,16 +160,11 @@ impl Blueprint {
         })
     }
 
-    /// The plan for `scope` where the warehouse is as `published` says.
-    pub(crate) fn plan(
-        &self,
-        warehouse: &Warehouse,
-        scope: &BuildScope,
-        published: &Published,
-    ) -> anyhow::Result<Prepared<'_>> {
+    /// The plan for `scope` in a warehouse that holds this.
+    pub(crate) fn plan(&self, holdings: &Holdings, scope: &BuildScope) -> anyhow::Result<Prepared<'_>> {
         let inputs = Inputs {
-            existing: warehouse.relations()?,
-            fingerprints: published.fingerprints.clone(),
+            existing: holdings.existing.clone(),
+            fingerprints: holdings.published.fingerprints.clone(),
             full_refresh: scope.full_refresh,
             selection: scope.selection.clone(),
             what: scope.what,
@@ -130,13 +193,13 @@ pub(crate) struct Prepared<'a> {
 }
 
 /// A selection of nothing is only mentioned by dbt, so we refuse it.
-pub(super) fn is_beyond_us(error: &anyhow::Error) -> bool {
+fn is_beyond_us(error: &anyhow::Error) -> bool {
     error
         .downcast_ref::<cclake_plan::Error>()
         .is_some_and(|error| error.kind() != ErrorKind::Selection)
 }
 
-pub(super) fn no_plan(error: &anyhow::Error) -> String {
+fn no_plan(error: &anyhow::Error) -> String {
     format!("no plan of our own: {error:#}")
 }
 

@@ -7,7 +7,7 @@ use cclake_lake::Lake;
 use cclake_plan::{BuildPlan, Selection, Step, Verdict, What};
 use cclake_warehouse::{BuildReport, Published, Warehouse};
 
-use super::blueprint::{Blueprint, Engine, is_beyond_us, no_plan};
+use super::blueprint::{Job, Prepared};
 use super::external;
 use super::load::with_room;
 use crate::artifacts::{self, Clock};
@@ -41,76 +41,49 @@ pub(crate) struct Built {
     pub report: Option<BuildReport>,
 }
 
-/// Builds with as much memory as it takes: a few tool results of many megabytes side by side need more than the default.
-/// `lake` brings what is not on disk yet when the warehouse must be opened anew.
+/// Does the job with as much memory as it takes: a few tool results of many megabytes side by side need more than the
+/// default. `lake` brings what is not on disk yet when the warehouse must be opened anew.
 pub(crate) fn build(
     settings: &Settings,
-    engine: &Engine,
+    job: &Job<'_>,
     lake: Option<&Lake>,
     warehouse: Option<Warehouse>,
-    scope: &BuildScope,
     printer: &Printer,
 ) -> anyhow::Result<(Warehouse, Built)> {
-    match engine {
-        Engine::Builtin(blueprint) => with_room(settings, lake, warehouse, printer, &mut |warehouse| {
-            try_build(settings, blueprint, warehouse, scope, &Progress::new(printer))
-        }),
-        Engine::Dbt(blueprint) => {
-            let (warehouse, published) = with_room(settings, lake, warehouse, printer, &mut |warehouse| {
-                Ok(warehouse.published()?)
-            })?;
-            build_with_dbt(
-                settings,
-                blueprint.as_ref(),
-                warehouse,
-                &published,
-                scope,
-                printer,
-            )
-        }
-    }
-}
-
-fn build_with_dbt(
-    settings: &Settings,
-    blueprint: Option<&Blueprint>,
-    warehouse: Warehouse,
-    published: &Published,
-    scope: &BuildScope,
-    printer: &Printer,
-) -> anyhow::Result<(Warehouse, Built)> {
-    let plan = match blueprint.map(|blueprint| blueprint.plan(&warehouse, scope, published)) {
-        None => None,
-        Some(Ok(prepared)) => Some(prepared.plan),
-        Some(Err(error)) if is_beyond_us(&error) => {
-            printer.detail(&no_plan(&error));
-            None
-        }
-        Some(Err(error)) => return Err(error),
+    let has_nothing_to_do = |warehouse: &Warehouse| {
+        let plan = job.prepared.as_ref().map(|prepared| &prepared.plan);
+        plan.filter(|_| job.scope.skip_if_current)
+            .map_or(Ok(false), |plan| is_current(plan, &job.published, warehouse))
     };
-    if let Some(plan) = &plan
-        && scope.skip_if_current
-        && is_current(plan, published, &warehouse)?
-    {
-        return Ok((warehouse, current(published)));
+    match &job.prepared {
+        Some(prepared) if !job.uses_dbt => with_room(settings, lake, warehouse, printer, &mut |warehouse| {
+            if has_nothing_to_do(warehouse)? {
+                return Ok(current(&job.published));
+            }
+            try_build(settings, job, prepared, warehouse, &Progress::new(printer))
+        }),
+        prepared => {
+            let (warehouse, is_current) = with_room(settings, lake, warehouse, printer, &mut |warehouse| {
+                has_nothing_to_do(warehouse)
+            })?;
+            if is_current {
+                return Ok((warehouse, current(&job.published)));
+            }
+            let plan = prepared.as_ref().map(|prepared| &prepared.plan);
+            let (report, warehouse) = external::build(settings, warehouse, &job.scope, plan, printer)?;
+            Ok((warehouse, built(report)))
+        }
     }
-    let (report, warehouse) = external::build(settings, warehouse, scope, plan.as_ref(), printer)?;
-    Ok((warehouse, built(report)))
 }
 
 fn try_build(
     settings: &Settings,
-    blueprint: &Blueprint,
+    job: &Job<'_>,
+    prepared: &Prepared<'_>,
     warehouse: &Warehouse,
-    scope: &BuildScope,
     progress: &Progress,
 ) -> anyhow::Result<Built> {
-    let published = warehouse.published()?;
-    let prepared = blueprint.plan(warehouse, scope, &published)?;
     let plan = &prepared.plan;
-    if scope.skip_if_current && is_current(plan, &published, warehouse)? {
-        return Ok(current(&published));
-    }
     progress.begin(
         "build",
         plan.steps
@@ -119,9 +92,11 @@ fn try_build(
             .count() as u64,
     );
     let mut clock = Clock::start();
-    // The manifest says nothing about the outcome, so it is written while the models are made.
     let (outcome, manifest) = std::thread::scope(|threads| {
-        let manifest = threads.spawn(|| artifacts::write_manifest(settings, &prepared));
+        let manifest = threads.spawn(|| match job.has_manifest {
+            true => Ok(()),
+            false => artifacts::write_manifest(settings, prepared),
+        });
         let outcome = warehouse.build(plan, &mut |step| {
             clock.begins(step.node());
             progress.advance(1);
@@ -132,7 +107,7 @@ fn try_build(
         Ok(report) => clock.ended(report),
         Err(error) => clock.broken(&plan.steps, &error.to_string()),
     };
-    let results = artifacts::write_results(settings, scope, &prepared, &clock, &runs);
+    let results = artifacts::write_results(settings, &job.scope, prepared, &clock, &runs);
     let report = outcome?;
     manifest.map_err(|_| anyhow!("the thread that wrote manifest.json died"))??;
     results?;

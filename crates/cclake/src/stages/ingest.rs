@@ -2,6 +2,7 @@
 //! crash picks, a position never leads its rows and no bad line is forgotten.
 
 use std::collections::{BTreeMap, HashSet};
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant};
@@ -112,13 +113,18 @@ impl From<FileCounts> for FileReport {
     }
 }
 
-/// Opens the lake for writing records.
-pub(crate) fn open_lake(settings: &Settings) -> anyhow::Result<Lake> {
+/// Writers hold a file in memory each, and a third one adds nothing: by then the source is the bottleneck.
+const MOST_WRITERS: usize = 2;
+
+/// Opens the lake for writing records on these cores.
+pub(crate) fn open_lake(settings: &Settings, cores: usize) -> anyhow::Result<Lake> {
+    let writers = NonZeroUsize::new(cores.min(MOST_WRITERS));
     let lake = LakeSettings {
         catalog_name: settings.iceberg_catalog_name.clone(),
         namespace: settings.iceberg_namespace.clone(),
         table: settings.iceberg_table_name.clone(),
         partition_by: settings.partition_by,
+        writer_tasks: writers.unwrap_or(NonZeroUsize::MIN),
         ..LakeSettings::new(&settings.iceberg_warehouse_path)
     };
     let home = &settings.iceberg_warehouse_path;
@@ -139,7 +145,8 @@ pub(crate) fn open_lake(settings: &Settings) -> anyhow::Result<Lake> {
 }
 
 /// Reads what is new at the source into the lake, and from there at once into `warehouse` if one is given: while one chunk
-/// is loaded, the next is written to the lake and the one after it is parsed.
+/// is loaded, the next is written to the lake and the one after it is parsed. `afterwards` is called once the lake has them
+/// all, while the last ones are loaded.
 pub(crate) fn ingest(
     settings: &Settings,
     data: &DataDir,
@@ -147,6 +154,7 @@ pub(crate) fn ingest(
     lake: &mut Lake,
     warehouse: Option<&Warehouse>,
     progress: &Progress,
+    afterwards: impl FnOnce(&IngestReport) -> anyhow::Result<()> + Send,
 ) -> anyhow::Result<Ingested> {
     let (teller, news) = sync_channel(NEWS_AHEAD);
     let keeper = Keeper {
@@ -159,7 +167,11 @@ pub(crate) fn ingest(
         report: IngestReport::default(),
     };
     let (kept, loaded) = std::thread::scope(|scope| {
-        let keeper = scope.spawn(|| keeper.keep(progress));
+        let keeper = scope.spawn(|| {
+            let report = keeper.keep(progress)?;
+            afterwards(&report)?;
+            anyhow::Ok(report)
+        });
         let loaded = warehouse
             .map(|warehouse| Loader::new(warehouse).listen(news))
             .transpose();
