@@ -2,8 +2,8 @@
 //! compute from every argument.
 
 use sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments, LambdaFunction,
-    NamedWindowExpr, OrderByExpr, WindowSpec, WindowType,
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgOperator, FunctionArgumentClause,
+    FunctionArguments, LambdaFunction, NamedWindowExpr, OrderByExpr, WindowSpec, WindowType,
 };
 
 use super::expression::{expression, literal};
@@ -159,17 +159,29 @@ fn arguments<'e>(
     };
     let mut arguments = Vec::new();
     for argument in &list.args {
-        let (FunctionArg::Unnamed(argument)
-        | FunctionArg::Named { arg: argument, .. }
-        | FunctionArg::ExprNamed { arg: argument, .. }) = argument;
-        match argument {
+        let (FunctionArg::Unnamed(value)
+        | FunctionArg::Named { arg: value, .. }
+        | FunctionArg::ExprNamed { arg: value, .. }) = argument;
+        // `coalesce(a = 'x')` compares; to the parser it names an argument.
+        if let FunctionArg::Named {
+            name,
+            operator: FunctionArgOperator::Equals,
+            arg: FunctionArgExpr::Expr(expr),
+        } = argument
+        {
+            let compared = frame.resolve(std::slice::from_ref(name));
+            let value = compared.beside(expression(walk, expr, frame)).computed();
+            arguments.push(Argument::Plain(value, expr));
+            continue;
+        }
+        match value {
             FunctionArgExpr::Expr(Expr::Lambda(lambda)) => arguments.push(Argument::Lambda(lambda)),
             FunctionArgExpr::Expr(expr) => {
                 arguments.push(Argument::Plain(expression(walk, expr, frame), expr));
             }
             FunctionArgExpr::Wildcard => {}
             FunctionArgExpr::QualifiedWildcard(_) | FunctionArgExpr::WildcardWithOptions(_) => {
-                return Err(format!("`{}` of `{argument}` is not followed", call.name));
+                return Err(format!("`{}` of `{value}` is not followed", call.name));
             }
         }
     }

@@ -116,6 +116,11 @@ const CASES: &[(&str, &str, &str)] = &[
         "x: ?t.a +t.b +t.c\n",
     ),
     (
+        "a condition computed in a subquery decides by all it was computed from",
+        "t(a, b, c)\n--\nq = select case when d then c end as x from (select t.*, coalesce(a = 'x' and contains(b, 'y'), false) as d from t)",
+        "x: ?t.a ?t.b +t.c\n",
+    ),
+    (
         "a value that decides about itself is computed",
         "t(a)\n--\nq = select case when a > 0 then a end as x from t",
         "x: +t.a\n",
@@ -347,9 +352,11 @@ fn every_column_of_the_shipped_project_is_resolved() {
     assert_eq!(
         sources,
         [
+            "data",
             "data.message.message.usage.input_tokens",
             "data.normalizedMessages[].message.usage.input_tokens",
-            "message.usage.input_tokens"
+            "message.usage.input_tokens",
+            "type"
         ]
     );
 }
