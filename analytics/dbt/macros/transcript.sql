@@ -56,9 +56,7 @@ from_json({{ json }}, '{"agentId": "varchar", "message": {{ duckdb_tick_shape() 
 {"type": "varchar", "uuid": "varchar", "timestamp": "varchar", "message": "json", "toolUseResult": "json"}
 {%- endmacro -%}
 {%- macro tick_messages(tick) -%}{{ adapter.dispatch('tick_messages', 'cclake')(tick) }}{%- endmacro -%}
-{%- macro duckdb__tick_messages(tick) -%}
-case when {{ tick }} is null then [null] else list_prepend({{ tick }}.message, {{ tick }}.normalizedMessages) end
-{%- endmacro -%}
+{%- macro duckdb__tick_messages(tick) -%}list_prepend({{ tick }}.message, {{ tick }}.normalizedMessages){%- endmacro -%}
 
 {#- What the file tools are asked to do. -#}
 {%- macro parse_file_input(json) -%}{{ adapter.dispatch('parse_file_input', 'cclake')(json) }}{%- endmacro -%}

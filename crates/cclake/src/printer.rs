@@ -42,6 +42,11 @@ impl Printer {
         self.json
     }
 
+    /// Whether only errors and warnings are wanted.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.loudness == Loudness::Quiet
+    }
+
     /// Whether progress may be drawn: a terminal, and nobody asked for silence or JSON.
     pub(crate) fn shows_progress(&self) -> bool {
         !self.json && self.loudness != Loudness::Quiet && std::io::stderr().is_terminal()

@@ -12,15 +12,17 @@ mod query;
 mod room;
 mod rows;
 mod snapshots;
+mod state;
 mod statement;
 #[cfg(any(test, feature = "bundled"))]
 mod zone;
 
-pub use build::{BuildReport, ModelResult, Published, TestResult};
+pub use build::{BuildReport, ModelResult, TestResult};
 pub use error::{Error, ErrorKind, Result};
 pub use load::{LakeMark, Load, LoadStats};
 pub use open::{Access, DATABASE, Settings, Warehouse};
 pub use query::TextOf;
+pub use state::Published;
 
 #[cfg(test)]
 mod tests;

@@ -5,6 +5,7 @@ use std::time::Instant;
 use anyhow::{Context as _, anyhow};
 use cclake_warehouse::{Access, Warehouse};
 
+use super::transform::status;
 use crate::ExitStatus;
 use crate::cli::RunArgs;
 use crate::data_dir::{DataDir, Ownership};
@@ -89,6 +90,7 @@ pub(crate) fn run(settings: &Settings, args: &RunArgs, printer: &Printer) -> any
     summary::warn(&ingested.warnings, printer);
 
     let (warehouse, built) = build(settings, &job, Some(&lake), warehouse, printer)?;
+    let status = status(&built, printer);
     let summary = Summary {
         stages: summary::stages(&ingested, built.times),
         facts: facts(&warehouse, printer),
@@ -102,11 +104,7 @@ pub(crate) fn run(settings: &Settings, args: &RunArgs, printer: &Printer) -> any
     } else {
         printer.report(&summary::render(&summary, &summary::next_steps(settings)));
     }
-    Ok(if built.failed {
-        ExitStatus::DataFailed
-    } else {
-        ExitStatus::Success
-    })
+    Ok(status)
 }
 
 /// The figures of gold; a project of the user's own may lack the tables they are asked of.

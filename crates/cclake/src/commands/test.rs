@@ -2,7 +2,7 @@
 
 use cclake_plan::What;
 
-use super::transform::{open, report, selection};
+use super::transform::{open, report, selection, status};
 use crate::ExitStatus;
 use crate::cli::SelectArgs;
 use crate::printer::Printer;
@@ -22,9 +22,5 @@ pub(crate) fn test(settings: &Settings, args: &SelectArgs, printer: &Printer) ->
     let (warehouse, built) = build(settings, &job, None, Some(warehouse), printer)?;
     warehouse.leave();
     report(&built, printer)?;
-    Ok(if built.failed {
-        ExitStatus::DataFailed
-    } else {
-        ExitStatus::Success
-    })
+    Ok(status(&built, printer))
 }

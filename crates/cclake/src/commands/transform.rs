@@ -41,11 +41,7 @@ pub(crate) fn transform(
     let (warehouse, built) = build(settings, &job, None, Some(warehouse), printer)?;
     warehouse.leave();
     report(&built, printer)?;
-    Ok(if built.failed {
-        ExitStatus::DataFailed
-    } else {
-        ExitStatus::Success
-    })
+    Ok(status(&built, printer))
 }
 
 /// Opens the warehouse to build in it; there must be rows to build from.
@@ -72,6 +68,20 @@ pub(super) fn selection(args: &SelectArgs) -> Selection {
         select: args.select.clone(),
         exclude: args.exclude.clone(),
     }
+}
+
+/// The exit status of a build. Cron, which runs with `-q`, tells a person only what is on standard error.
+pub(super) fn status(built: &Built, printer: &Printer) -> ExitStatus {
+    if !built.failed {
+        return ExitStatus::Success;
+    }
+    if printer.is_quiet() {
+        printer.warning(&format!(
+            "nothing was published, since critical tests failed ({}): readers keep the last good state",
+            built.summary.findings.join("; ")
+        ));
+    }
+    ExitStatus::DataFailed
 }
 
 /// Says what was built and how the tests went.

@@ -93,9 +93,11 @@ fn try_build(
     );
     let mut clock = Clock::start();
     let (outcome, manifest) = std::thread::scope(|threads| {
-        let manifest = threads.spawn(|| match job.has_manifest {
-            true => Ok(()),
-            false => artifacts::write_manifest(settings, prepared),
+        let manifest = threads.spawn(|| {
+            if job.has_manifest {
+                return Ok(());
+            }
+            artifacts::write_manifest(settings, prepared)
         });
         let outcome = warehouse.build(plan, &mut |step| {
             clock.begins(step.node());

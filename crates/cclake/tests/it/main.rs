@@ -19,6 +19,7 @@ mod builds;
 mod commands;
 mod costs;
 mod docs;
+mod engine;
 mod faults;
 mod first_light;
 mod increments;

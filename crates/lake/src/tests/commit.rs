@@ -1,4 +1,5 @@
 use std::collections::BTreeSet;
+use std::num::NonZeroUsize;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Instant;
@@ -148,7 +149,7 @@ fn a_stale_writer_neither_overwrites_nor_loses() {
 
     let batch = crate::schema::conform(&rows("b", &[Some(0)]), &stale.schema).unwrap();
     let planned = PlannedFiles::new(&stale.table, vec![batch]).unwrap();
-    let files = stale.runtime.block_on(planned.write()).unwrap();
+    let files = stale.runtime.block_on(planned.write(NonZeroUsize::MIN)).unwrap();
     let older = position("older");
 
     let refused = stale
