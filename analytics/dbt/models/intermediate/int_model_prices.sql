@@ -33,7 +33,7 @@ matches as (
         offers.*,
         row_number() over (
             partition by models.model
-            order by offers.rank desc, length(offers.model_pattern) desc, offers.from_ms desc, offers.to_ms, offers.model_pattern
+            order by offers.rank desc, length(offers.model_pattern) desc, offers.from_ms desc, offers.to_ms, offers.model_pattern, offers.source
         ) as preference
     from models
     inner join offers
