@@ -11,13 +11,13 @@ use crate::stages::{BuildScope, Engine, Holdings, Run, build};
 
 /// Runs the selected tests.
 pub(crate) fn test(settings: &Settings, args: &SelectArgs, printer: &Printer) -> anyhow::Result<ExitStatus> {
-    let (_data, warehouse) = open(settings)?;
+    let (_data, warehouse, blueprint) = open(settings, &Run::begin())?;
     let scope = BuildScope {
         selection: selection(args),
         what: What::Tests,
         ..BuildScope::default()
     };
-    let engine = Engine::read(settings, &Run::begin(), printer)?;
+    let engine = Engine::new(settings, blueprint, printer)?;
     let job = engine.job(Holdings::of(&warehouse)?, scope, printer)?;
     let (warehouse, built) = build(settings, &job, None, Some(warehouse), printer)?;
     warehouse.leave();

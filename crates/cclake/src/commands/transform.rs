@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use anyhow::bail;
+use anyhow::{anyhow, bail};
 use cclake_plan::{BuildPlan, Selection, Step, What};
 use cclake_warehouse::{Access, Warehouse};
 use serde_json::json;
@@ -22,21 +22,21 @@ pub(crate) fn transform(
     args: &TransformArgs,
     printer: &Printer,
 ) -> anyhow::Result<ExitStatus> {
-    let (_data, warehouse) = open(settings)?;
+    let run = Run::begin();
+    let (_data, warehouse, blueprint) = open(settings, &run)?;
     let scope = BuildScope {
         selection: selection(&args.select),
         what: if args.no_tests { What::Models } else { What::Build },
         full_refresh: args.full_refresh,
         skip_if_current: false,
     };
-    let run = Run::begin();
     if args.dry_run {
-        let blueprint = Blueprint::read(settings, &run)?;
+        let blueprint = blueprint?;
         let prepared = blueprint.plan(&Holdings::of(&warehouse)?, &scope)?;
         explain(&prepared.plan, printer)?;
         return Ok(ExitStatus::Success);
     }
-    let engine = Engine::read(settings, &run, printer)?;
+    let engine = Engine::new(settings, blueprint, printer)?;
     let job = engine.job(Holdings::of(&warehouse)?, scope, printer)?;
     let (warehouse, built) = build(settings, &job, None, Some(warehouse), printer)?;
     warehouse.leave();
@@ -44,8 +44,11 @@ pub(crate) fn transform(
     Ok(status(&built, printer))
 }
 
-/// Opens the warehouse to build in it; there must be rows to build from.
-pub(super) fn open(settings: &Settings) -> anyhow::Result<(DataDir, Warehouse)> {
+/// Opens the warehouse to build in it, and reads the project meanwhile; there must be rows to build from.
+pub(super) fn open(
+    settings: &Settings,
+    run: &Run,
+) -> anyhow::Result<(DataDir, Warehouse, anyhow::Result<Blueprint>)> {
     let nothing = || {
         format!(
             "nothing is loaded in {} yet: run `cclake run` first",
@@ -56,11 +59,16 @@ pub(super) fn open(settings: &Settings) -> anyhow::Result<(DataDir, Warehouse)> 
         bail!(nothing());
     }
     let data = DataDir::own(settings, Ownership::Exclusive)?;
-    let warehouse = open_warehouse(settings, Access::ReadWrite)?;
+    let (warehouse, blueprint) = std::thread::scope(|threads| {
+        let blueprint = threads.spawn(|| Blueprint::read(settings, run));
+        (open_warehouse(settings, Access::ReadWrite), blueprint.join())
+    });
+    let warehouse = warehouse?;
     if warehouse.load_sequence()? == 0 {
         bail!(nothing());
     }
-    Ok((data, warehouse))
+    let blueprint = blueprint.map_err(|_| anyhow!("the thread that read the dbt project died"))?;
+    Ok((data, warehouse, blueprint))
 }
 
 pub(super) fn selection(args: &SelectArgs) -> Selection {

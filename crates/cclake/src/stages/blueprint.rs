@@ -22,7 +22,7 @@ pub(crate) enum Engine {
 }
 
 impl Engine {
-    /// The engine of the settings, with the project that was read for it.
+    /// The engine of the settings, with the project that was read for it, maybe beside other work.
     ///
     /// # Errors
     /// When the project cannot be read; dbt's own understanding is asked where ours ends.
@@ -39,11 +39,6 @@ impl Engine {
             }
             (TransformEngine::Dbt, blueprint) => Ok(Self::Dbt(Some(blueprint?))),
         }
-    }
-
-    /// As [`Engine::new`], reading the project.
-    pub(crate) fn read(settings: &Settings, run: &Run, printer: &Printer) -> anyhow::Result<Self> {
-        Self::new(settings, Blueprint::read(settings, run), printer)
     }
 
     /// What is to do for `scope` in a warehouse that holds this.
