@@ -91,7 +91,12 @@ impl Warehouse {
     pub fn prepare_raw(&self, schema: &Schema) -> Result<()> {
         let columns = table_columns(schema)?;
         let mut sql = format!("create table if not exists {RAW_TABLE} ({});", columns.join(", "));
-        for column in &columns[schema.fields().len().min(1)..] {
+        let present = self.raw_columns()?;
+        let missing = columns
+            .iter()
+            .zip(schema.fields())
+            .filter(|(_, field)| !present.is_empty() && !present.contains(&field.name().to_lowercase()));
+        for (column, _) in missing {
             let column = column.trim_end_matches(" not null");
             let _ = write!(sql, "alter table {RAW_TABLE} add column if not exists {column};");
         }
@@ -105,6 +110,24 @@ impl Warehouse {
         self.connection
             .execute_batch(&sql)
             .during(ErrorKind::Load, "cannot create the raw tables")
+    }
+
+    /// The columns of `raw.conversations` in lower case; none before it is there.
+    fn raw_columns(&self) -> Result<HashSet<String>> {
+        let what = "cannot list the columns of raw.conversations";
+        let mut statement = self
+            .connection
+            .prepare(
+                "select lower(column_name) from duckdb_columns()
+                 where database_name = ? and schema_name = 'raw' and table_name = 'conversations'",
+            )
+            .during(ErrorKind::Load, what)?;
+        let names = statement
+            .query_map([DATABASE], |row| row.get(0))
+            .during(ErrorKind::Load, what)?;
+        names
+            .collect::<std::result::Result<_, _>>()
+            .during(ErrorKind::Load, what)
     }
 
     /// Begins to take lake snapshots into `raw`: one transaction, however many batches they have.

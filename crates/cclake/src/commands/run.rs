@@ -1,8 +1,10 @@
 //! `cclake run`: everything once, then a summary.
 
+use std::sync::OnceLock;
 use std::time::Instant;
 
 use anyhow::{Context as _, anyhow};
+use cclake_lake::Lake;
 use cclake_warehouse::{Access, Warehouse};
 
 use super::transform::status;
@@ -30,22 +32,7 @@ pub(crate) fn run(settings: &Settings, args: &RunArgs, printer: &Printer) -> any
         skip_if_current: true,
         ..BuildScope::default()
     };
-    // A project that cannot be built is told before a row is written; all three are opened side by side.
-    let (blueprint, warehouse, lake) = std::thread::scope(|threads| {
-        let blueprint = threads.spawn(|| Blueprint::read(settings, &run));
-        let warehouse = threads.spawn(|| open_warehouse(settings, Access::ReadWrite));
-        // The loader works beside it: on two cores, a second writer would only keep that one from its core.
-        let lake = open_lake(settings, settings.threads - 1);
-        (blueprint.join(), warehouse.join(), lake)
-    });
-    let died = |what: &str| anyhow!("the thread that {what} died; please report this");
-    let engine = Engine::new(
-        settings,
-        blueprint.map_err(|_| died("read the dbt project"))?,
-        printer,
-    )?;
-    let mut lake = lake?;
-    let warehouse = warehouse.map_err(|_| died("opened the warehouse"))??;
+    let (engine, mut lake, warehouse) = open(settings, &run, printer)?;
     let (warehouse, holdings) = with_room(
         settings,
         Some(&lake),
@@ -54,42 +41,41 @@ pub(crate) fn run(settings: &Settings, args: &RunArgs, printer: &Printer) -> any
         &mut |warehouse| Holdings::of(warehouse),
     )?;
 
-    let mut job = None;
-    // Planned while the last rows are still loaded.
-    let plan_ahead = |ingested: &IngestReport| {
-        let mut planned = engine.job(holdings, scope, printer)?;
-        if ingested.lines.new > 0 {
-            planned.write_manifest(settings)?;
-        }
-        job = Some(planned);
-        memory::give_back();
-        Ok(())
-    };
-    let Ingested {
-        report: ingested,
-        loaded,
-    } = ingest(
-        settings,
-        &data,
-        &run,
-        &mut lake,
-        Some(&warehouse),
-        &progress,
-        plan_ahead,
-    )?;
-    let job = job.context("nothing was planned; please report this")?;
-    let warehouse = match loaded {
-        Ok(()) => Some(warehouse),
-        // Opened anew, with more memory, it takes the rest from the lake.
-        Err(error) if is_out_of_memory(&error) => {
-            drop(warehouse);
-            None
-        }
-        Err(error) => return Err(error),
-    };
-    summary::warn(&ingested.warnings, printer);
-
-    let (warehouse, built) = build(settings, &job, Some(&lake), warehouse, printer)?;
+    let job = OnceLock::new();
+    let (ingested, warehouse, built) = std::thread::scope(|threads| {
+        // Planned while the last rows are still loaded. The manifest, which says nothing about the outcome, takes its time.
+        let plan_ahead = |ingested: &IngestReport| {
+            let planned = engine.job(holdings, scope, printer)?;
+            let job = job.get_or_init(|| planned);
+            if ingested.lines.new > 0 {
+                threads.spawn(|| job.write_manifest(settings).is_ok());
+            }
+            memory::give_back();
+            Ok(())
+        };
+        let Ingested { report, loaded } = ingest(
+            settings,
+            &data,
+            &run,
+            &mut lake,
+            Some(&warehouse),
+            &progress,
+            plan_ahead,
+        )?;
+        let warehouse = match loaded {
+            Ok(()) => Some(warehouse),
+            // Opened anew, with more memory, it takes the rest from the lake.
+            Err(error) if is_out_of_memory(&error) => {
+                drop(warehouse);
+                None
+            }
+            Err(error) => return Err(error),
+        };
+        summary::warn(&report.warnings, printer);
+        let job = job.get().context("nothing was planned; please report this")?;
+        let (warehouse, built) = build(settings, job, Some(&lake), warehouse, printer)?;
+        Ok((report, warehouse, built))
+    })?;
     let status = status(&built, printer);
     let summary = Summary {
         stages: summary::stages(&ingested, built.times),
@@ -107,8 +93,28 @@ pub(crate) fn run(settings: &Settings, args: &RunArgs, printer: &Printer) -> any
     Ok(status)
 }
 
-/// The figures of gold; a project of the user's own may lack the tables they are asked of.
+/// Opens lake and warehouse and reads the project, side by side. A project that cannot be built is told before a row is
+/// written.
+fn open(settings: &Settings, run: &Run, printer: &Printer) -> anyhow::Result<(Engine, Lake, Warehouse)> {
+    let (blueprint, warehouse, lake) = std::thread::scope(|threads| {
+        let blueprint = threads.spawn(|| Blueprint::read(settings, run));
+        let warehouse = threads.spawn(|| open_warehouse(settings, Access::ReadWrite));
+        // The loader works beside it: on two cores, a second writer would only keep that one from its core.
+        let lake = open_lake(settings, settings.threads - 1);
+        (blueprint.join(), warehouse.join(), lake)
+    });
+    let died = |what: &str| anyhow!("the thread that {what} died; please report this");
+    let blueprint = blueprint.map_err(|_| died("read the dbt project"))?;
+    let engine = Engine::new(settings, blueprint, printer)?;
+    let warehouse = warehouse.map_err(|_| died("opened the warehouse"))?;
+    Ok((engine, lake?, warehouse?))
+}
+
+/// The figures of gold, if anybody is to see them; a project of the user's own may lack the tables they are asked of.
 fn facts(warehouse: &Warehouse, printer: &Printer) -> Option<summary::Facts> {
+    if printer.is_quiet() && !printer.is_json() {
+        return None;
+    }
     match summary::gather(warehouse) {
         Ok(facts) => Some(facts),
         Err(error) => {

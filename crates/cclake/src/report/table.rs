@@ -79,22 +79,32 @@ impl Table {
         (ruled(&table, needed(&kept).min(width)), left_out)
     }
 
-    /// The columns that stay until they fit, and the titles of those that leave.
+    /// The columns that stay, and the titles of those that leave until the rest fits. Once a wide one has left, narrow ones
+    /// that went before it may have room again.
     fn chosen(
         &self,
         mut kept: Vec<usize>,
         fits: impl Fn(&[usize]) -> bool,
     ) -> (Vec<usize>, Vec<&'static str>) {
-        let mut left_out = Vec::new();
+        let mut left_out: Vec<usize> = Vec::new();
         while !fits(&kept) {
             let may_leave = kept.iter().filter(|index| self.columns[**index].leaves > 0);
             let Some(index) = may_leave.copied().min_by_key(|index| self.columns[*index].leaves) else {
                 break;
             };
             kept.retain(|other| *other != index);
-            left_out.push(self.columns[index].title);
+            left_out.push(index);
         }
-        (kept, left_out)
+        for index in left_out.clone().into_iter().rev() {
+            let mut more = kept.clone();
+            more.insert(more.partition_point(|other| *other < index), index);
+            if fits(&more) {
+                kept = more;
+                left_out.retain(|other| *other != index);
+            }
+        }
+        let titles = left_out.iter().map(|index| self.columns[*index].title);
+        (kept, titles.collect())
     }
 
     /// Breaks titles and texts over several lines, but never a figure, which one could misread.
@@ -221,6 +231,29 @@ mod tests {
         let narrow =
             "Day          Cost\n─────────────────\n2026-02-03  $1.50\n─────────────────\nTotal       $1.50\n";
         check(Some(24), (narrow, &["Tokens"]));
+    }
+
+    #[test]
+    fn what_left_before_a_wide_column_comes_back() {
+        let table = Table {
+            columns: vec![
+                Column::text("Day", 0),
+                Column::figure("Tokens", 1),
+                Column::text("Models", 2),
+            ],
+            rows: vec![(
+                Weight::Plain,
+                ["2026-02-03", "1,000", "one, two, three, four"]
+                    .map(str::to_owned)
+                    .to_vec(),
+            )],
+        };
+        let (text, left_out) = table.render(Some(20), false);
+        assert_eq!(
+            text,
+            "Day         Tokens\n──────────────────\n2026-02-03   1,000\n"
+        );
+        assert_eq!(left_out, ["Models"]);
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! The dbt project as read and linked: all of a plan that does not depend on what the warehouse holds.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use cclake_plan::{BuildPlan, ErrorKind, Graph, Inputs, Project, RelationKind, plan_graph};
 use cclake_warehouse::{DATABASE, Published, Warehouse};
 use serde_json::Value as Json;
@@ -64,7 +65,7 @@ impl Engine {
             scope,
             published: holdings.published,
             prepared,
-            has_manifest: false,
+            manifest: OnceLock::new(),
         })
     }
 }
@@ -94,18 +95,18 @@ pub(crate) struct Job<'a> {
     pub published: Published,
     /// Our plan; none where only dbt understands the project.
     pub prepared: Option<Prepared<'a>>,
-    /// Whether manifest.json is written already.
-    pub has_manifest: bool,
+    /// Whether manifest.json could be written.
+    manifest: OnceLock<anyhow::Result<()>>,
 }
 
 impl Job<'_> {
-    /// Writes manifest.json, which says nothing about the outcome, ahead of the build.
-    pub(crate) fn write_manifest(&mut self, settings: &Settings) -> anyhow::Result<()> {
-        if let Some(prepared) = self.prepared.as_ref().filter(|_| !self.uses_dbt) {
-            artifacts::write_manifest(settings, prepared)?;
-            self.has_manifest = true;
-        }
-        Ok(())
+    /// Writes manifest.json, unless dbt writes its own. Whoever asks first does it; others wait.
+    pub(crate) fn write_manifest(&self, settings: &Settings) -> anyhow::Result<()> {
+        let prepared = self.prepared.as_ref().filter(|_| !self.uses_dbt);
+        let written = self.manifest.get_or_init(|| {
+            prepared.map_or(Ok(()), |prepared| artifacts::write_manifest(settings, prepared))
+        });
+        written.as_ref().copied().map_err(|error| anyhow!("{error:#}"))
     }
 }
 

@@ -93,12 +93,7 @@ fn try_build(
     );
     let mut clock = Clock::start();
     let (outcome, manifest) = std::thread::scope(|threads| {
-        let manifest = threads.spawn(|| {
-            if job.has_manifest {
-                return Ok(());
-            }
-            artifacts::write_manifest(settings, prepared)
-        });
+        let manifest = threads.spawn(|| job.write_manifest(settings));
         let outcome = warehouse.build(plan, &mut |step| {
             clock.begins(step.node());
             progress.advance(1);
