@@ -1,6 +1,6 @@
 //! Reports: what the usage adds up to, as tables, as JSON in ccusage's shapes, or as a page.
 //!
-//! [`sql`] asks, [`rows`] fetches, [`answer`] puts an answer together, [`json`], [`text`] and [`html`] show it.
+//! [`sql`] asks, [`rows`] fetches, [`mod@answer`] puts an answer together, [`json`], [`text`] and [`html`] show it.
 
 mod answer;
 mod blocks;
