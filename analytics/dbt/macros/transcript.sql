@@ -47,7 +47,7 @@ from_json(
 }')
 {%- endmacro -%}
 
-{#- The messages inside a sub-agent's progress tick; a list of one NULL where there is no tick. -#}
+{#- A sub-agent's progress tick; NULL where there is none. -#}
 {%- macro parse_agent_progress(json) -%}{{ adapter.dispatch('parse_agent_progress', 'cclake')(json) }}{%- endmacro -%}
 {%- macro duckdb__parse_agent_progress(json) -%}
 from_json({{ json }}, '{"agentId": "varchar", "message": {{ duckdb_tick_shape() }}, "normalizedMessages": [{{ duckdb_tick_shape() }}]}')
@@ -55,6 +55,7 @@ from_json({{ json }}, '{"agentId": "varchar", "message": {{ duckdb_tick_shape() 
 {%- macro duckdb_tick_shape() -%}
 {"type": "varchar", "uuid": "varchar", "timestamp": "varchar", "message": "json", "toolUseResult": "json"}
 {%- endmacro -%}
+{#- The messages inside a tick. Without one it must be a list of one NULL, since every other record passes here too. -#}
 {%- macro tick_messages(tick) -%}{{ adapter.dispatch('tick_messages', 'cclake')(tick) }}{%- endmacro -%}
 {%- macro duckdb__tick_messages(tick) -%}list_prepend({{ tick }}.message, {{ tick }}.normalizedMessages){%- endmacro -%}
 

@@ -25,6 +25,12 @@ pub struct Published {
     pub complete: bool,
 }
 
+/// Whether every test of the project was run: dbt skips those behind a failed one.
+fn is_whole(plan: &BuildPlan, report: &BuildReport) -> bool {
+    let tests = plan.steps.iter().filter(|step| matches!(step, Step::Test(_)));
+    plan.complete && tests.count() == report.tests.len()
+}
+
 impl Warehouse {
     /// Keeps what the tests found of a build that they kept from being published, ours or another program's.
     ///
@@ -35,7 +41,7 @@ impl Warehouse {
         let what = "cannot note the test results";
         self.execute("begin transaction", what)?;
         let noted = self
-            .write_test_results(plan.is_some_and(|plan| plan.complete), report)
+            .write_test_results(plan.is_some_and(|plan| is_whole(plan, report)), report)
             .and_then(|()| self.execute("commit", what));
         if noted.is_err() {
             let _ = self.connection.execute_batch("rollback");

@@ -93,7 +93,7 @@ pub(crate) fn generate(settings: &Settings, printer: &Printer) -> anyhow::Result
     }
     let _data = DataDir::own(settings, Ownership::Shared)?;
     let warehouse = open_warehouse(settings, Access::ReadOnly)?;
-    let blueprint = Blueprint::read(settings, &Run::begin())?;
+    let blueprint = Blueprint::read(settings, &Run::begin(), false)?;
     let prepared = blueprint.plan(&Holdings::of(&warehouse)?, &BuildScope::default())?;
     let tables = warehouse.catalog()?;
     let catalog = catalog(&blueprint.graph, &prepared.inputs, &tables, &artifacts::now());

@@ -64,7 +64,9 @@ fn said(file: &Path, bytes: usize, printer: &Printer) -> anyhow::Result<ExitStat
 
 fn write_page(file: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let written = if is_stream(file) {
-        fs::write(file, bytes)
+        // What stands there already is somebody else's.
+        let stream = fs::OpenOptions::new().append(true).open(file);
+        stream.and_then(|mut stream| io::Write::write_all(&mut stream, bytes))
     } else {
         behind_links(file).and_then(|file| write_whole(&file, bytes))
     };

@@ -29,10 +29,10 @@ pub(crate) fn run(settings: &Settings, args: &RunArgs, printer: &Printer) -> any
     let data = DataDir::own(settings, Ownership::Exclusive)?;
     let scope = BuildScope {
         full_refresh: args.full_refresh,
-        skip_if_current: true,
+        skip_if_current: !args.full_refresh,
         ..BuildScope::default()
     };
-    let (engine, mut lake, warehouse) = open(settings, &run, printer)?;
+    let (engine, mut lake, warehouse) = open(settings, &run, args.full_refresh, printer)?;
     let (warehouse, holdings) = with_room(
         settings,
         Some(&lake),
@@ -95,9 +95,14 @@ pub(crate) fn run(settings: &Settings, args: &RunArgs, printer: &Printer) -> any
 
 /// Opens lake and warehouse and reads the project, side by side. A project that cannot be built is told before a row is
 /// written.
-fn open(settings: &Settings, run: &Run, printer: &Printer) -> anyhow::Result<(Engine, Lake, Warehouse)> {
+fn open(
+    settings: &Settings,
+    run: &Run,
+    full_refresh: bool,
+    printer: &Printer,
+) -> anyhow::Result<(Engine, Lake, Warehouse)> {
     let (blueprint, warehouse, lake) = std::thread::scope(|threads| {
-        let blueprint = threads.spawn(|| Blueprint::read(settings, run));
+        let blueprint = threads.spawn(|| Blueprint::read(settings, run, full_refresh));
         let warehouse = threads.spawn(|| open_warehouse(settings, Access::ReadWrite));
         // The loader works beside it: on two cores, a second writer would only keep that one from its core.
         let lake = open_lake(settings, settings.threads - 1);

@@ -11,7 +11,7 @@ use crate::stages::{BuildScope, Engine, Holdings, Run, build};
 
 /// Runs the selected tests.
 pub(crate) fn test(settings: &Settings, args: &SelectArgs, printer: &Printer) -> anyhow::Result<ExitStatus> {
-    let (_data, warehouse, blueprint) = open(settings, &Run::begin())?;
+    let (_data, warehouse, blueprint) = open(settings, &Run::begin(), false)?;
     let scope = BuildScope {
         selection: selection(args),
         what: What::Tests,

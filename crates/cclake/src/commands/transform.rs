@@ -23,7 +23,7 @@ pub(crate) fn transform(
     printer: &Printer,
 ) -> anyhow::Result<ExitStatus> {
     let run = Run::begin();
-    let (_data, warehouse, blueprint) = open(settings, &run)?;
+    let (_data, warehouse, blueprint) = open(settings, &run, args.full_refresh)?;
     let scope = BuildScope {
         selection: selection(&args.select),
         what: if args.no_tests { What::Models } else { What::Build },
@@ -48,6 +48,7 @@ pub(crate) fn transform(
 pub(super) fn open(
     settings: &Settings,
     run: &Run,
+    full_refresh: bool,
 ) -> anyhow::Result<(DataDir, Warehouse, anyhow::Result<Blueprint>)> {
     let nothing = || {
         format!(
@@ -60,7 +61,7 @@ pub(super) fn open(
     }
     let data = DataDir::own(settings, Ownership::Exclusive)?;
     let (warehouse, blueprint) = std::thread::scope(|threads| {
-        let blueprint = threads.spawn(|| Blueprint::read(settings, run));
+        let blueprint = threads.spawn(|| Blueprint::read(settings, run, full_refresh));
         (open_warehouse(settings, Access::ReadWrite), blueprint.join())
     });
     let warehouse = warehouse?;
@@ -84,10 +85,13 @@ pub(super) fn status(built: &Built, printer: &Printer) -> ExitStatus {
         return ExitStatus::Success;
     }
     if printer.is_quiet() {
-        printer.warning(&format!(
-            "nothing was published, since critical tests failed ({}): readers keep the last good state",
-            built.summary.findings.join("; ")
-        ));
+        let kept = if built.summary.models > 0 {
+            "; nothing was published: readers keep the last good state"
+        } else {
+            ""
+        };
+        let findings = built.summary.findings.join("; ");
+        printer.warning(&format!("critical tests failed ({findings}){kept}"));
     }
     ExitStatus::DataFailed
 }

@@ -27,13 +27,17 @@ pub(super) struct Response {
 
 /// Reads the head of a request; none when it is not one. What follows it stays unread.
 pub(super) fn read(input: impl Read) -> io::Result<Option<Request>> {
-    let mut lines = BufReader::new(input.take(LONGEST_HEAD)).lines();
-    let Some(first) = lines.next().transpose()? else {
+    // Cookies of other servers on this machine come too, in whatever encoding.
+    let mut lines = BufReader::new(input.take(LONGEST_HEAD)).split(b'\n');
+    let mut next = || -> io::Result<Option<String>> {
+        let line = lines.next().transpose()?;
+        Ok(line.map(|line| String::from_utf8_lossy(&line).trim_end_matches('\r').to_owned()))
+    };
+    let Some(first) = next()? else {
         return Ok(None);
     };
     let mut host = None;
-    for line in lines {
-        let line = line?;
+    while let Some(line) = next()? {
         if line.is_empty() {
             return Ok(request(&first, host));
         }
@@ -105,6 +109,8 @@ mod tests {
         ] {
             check(head, None);
         }
+        let latin = b"GET / HTTP/1.1\r\nCookie: caf\xe9\r\nHost: localhost\r\n\r\n";
+        assert!(read(latin.as_slice()).unwrap().is_some());
         let endless = format!("GET / HTTP/1.1\r\n{}\r\n\r\n", "a: b\r\n".repeat(20_000));
         check(&endless, None);
     }

@@ -43,7 +43,7 @@ impl Docs {
     /// Reads the project, and the warehouse as far as it is there and free.
     pub(crate) fn read(settings: &Settings) -> anyhow::Result<Docs> {
         let files = project::files(settings)?;
-        let Blueprint { project, graph, .. } = Blueprint::of(&files, settings, &Run::begin())?;
+        let Blueprint { project, graph, .. } = Blueprint::of(&files, settings, &Run::begin(), false)?;
         let catalog = Catalog::read(settings);
         let relation = |node: &Node| {
             node.relation

@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind, Read as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 use std::{mem, thread};
 
 use anyhow::{Context as _, anyhow};
@@ -22,6 +22,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long, and for how many bytes, a client may go on sending after it was answered. A connection that is closed with
 /// bytes unread can take the answer back.
 const FAREWELL: (Duration, u64) = (Duration::from_secs(1), 1024 * 1024);
+
+/// How long a busy warehouse is left alone.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// A server that has its port.
 pub(crate) struct DocsServer {
@@ -60,6 +63,7 @@ impl DocsServer {
             shown: Mutex::new(Shown {
                 site: Arc::new(site),
                 seen: state(&settings.duckdb_path),
+                refused: None,
             }),
         });
         let clients = Arc::clone(&shared);
@@ -81,6 +85,8 @@ struct Shared {
 struct Shown {
     site: Arc<Site>,
     seen: Option<(SystemTime, u64)>,
+    /// When the warehouse was last found busy.
+    refused: Option<Instant>,
 }
 
 impl Shared {
@@ -89,14 +95,16 @@ impl Shared {
         // What a failed reader left behind is whole: it is replaced at once.
         let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
         let now = state(&self.settings.duckdb_path);
-        if now != shown.seen {
+        let may_try = shown.refused.is_none_or(|at| at.elapsed() > RETRY);
+        if now != shown.seen && may_try {
             // While somebody writes to the warehouse or edits the project, what was read last is shown.
             match Docs::read(&self.settings) {
                 Ok(docs) if docs.is_whole() || !shown.site.is_whole() => {
                     shown.site = Arc::new(Site::new(docs));
                     shown.seen = now;
+                    shown.refused = None;
                 }
-                _ => {}
+                _ => shown.refused = Some(Instant::now()),
             }
         }
         Arc::clone(&shown.site)

@@ -121,9 +121,9 @@ pub(crate) struct Blueprint {
 }
 
 impl Blueprint {
-    /// Reads and links the project.
-    pub(crate) fn read(settings: &Settings, run: &Run) -> anyhow::Result<Self> {
-        Self::of(&project::files(settings)?, settings, run)
+    /// Reads and links the project, for a full refresh or not: its templates may ask for that.
+    pub(crate) fn read(settings: &Settings, run: &Run, full_refresh: bool) -> anyhow::Result<Self> {
+        Self::of(&project::files(settings)?, settings, run, full_refresh)
     }
 
     /// Links the project that these files, by their paths in it, make.
@@ -131,6 +131,7 @@ impl Blueprint {
         files: &BTreeMap<String, String>,
         settings: &Settings,
         run: &Run,
+        full_refresh: bool,
     ) -> anyhow::Result<Self> {
         let project = Project::load(files).context("the dbt project cannot be read")?;
         let env = environment();
@@ -146,6 +147,7 @@ impl Blueprint {
             env,
             run_started_at: run.started_at.to_string(),
             invocation_id: run.id.clone(),
+            full_refresh,
             ..Inputs::default()
         };
         let graph = Graph::new(&project, &inputs)?;
@@ -161,7 +163,6 @@ impl Blueprint {
         let inputs = Inputs {
             existing: holdings.existing.clone(),
             fingerprints: holdings.published.fingerprints.clone(),
-            full_refresh: scope.full_refresh,
             selection: scope.selection.clone(),
             what: scope.what,
             ..self.inputs.clone()

@@ -53,6 +53,7 @@ pub(super) fn build(
         .with_context(|| format!("cannot find {}", settings.duckdb_path.display()))?;
     let copy = Copy::of(&file)?;
     let dbt = Dbt::new(settings)?;
+    heed_interrupt()?;
     let mut report = dbt.run(&copy, scope, plan, printer)?;
     report.published = report.tests.iter().all(|test| test.verdict != Verdict::Fail);
     if report.published {
@@ -69,6 +70,8 @@ pub(super) fn build(
         )?;
         warehouse.note_build(plan, &report)?;
         drop(warehouse);
+        // What is switched in is published; an interrupt from here on changes nothing.
+        heed_interrupt()?;
         copy.take_the_place_of(&file)?;
         report.publish_time = began.elapsed();
     }
@@ -85,6 +88,13 @@ fn heed_interrupts() -> anyhow::Result<()> {
         Ok(()) | Err(ctrlc::Error::MultipleHandlers) => Ok(()),
         Err(error) => Err(error).context("cannot wait for Ctrl-C"),
     }
+}
+
+fn heed_interrupt() -> anyhow::Result<()> {
+    if INTERRUPTED.load(Ordering::Relaxed) {
+        bail!("interrupted while dbt was building: the warehouse is as it was before");
+    }
+    Ok(())
 }
 
 /// A copy of the warehouse in a folder of its own beside it: on the same disk, so that a rename can switch it in. Gone when
@@ -219,7 +229,7 @@ impl<'a> Dbt<'a> {
                 // It may have heard of it too and be gone.
                 let _ = dbt.kill();
                 let _ = dbt.wait();
-                bail!("interrupted while dbt was building: the warehouse is as it was before");
+                heed_interrupt()?;
             }
             if let Some(status) = status {
                 break status;

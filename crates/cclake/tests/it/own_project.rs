@@ -35,8 +35,33 @@ fn scene() -> Scene {
 }
 
 fn transform(scene: &Scene) -> Ran {
-    let mut command = scene.command(&["transform"]);
+    run(scene, &["transform"])
+}
+
+fn run(scene: &Scene, args: &[&str]) -> Ran {
+    let mut command = scene.command(args);
     finish(command.env("CCLAKE_DBT_PROJECT_DIR", scene.path("project")))
+}
+
+#[test]
+fn templates_hear_of_a_full_refresh() {
+    let scene = scene();
+    write(
+        &scene,
+        "models/one.sql",
+        "select {{ flags.FULL_REFRESH | string | lower }} as flag, {{ should_full_refresh() | string | lower }} as should",
+    );
+    for (args, expected) in [
+        (["transform", "-q"], "false|false"),
+        (["transform", "--full-refresh"], "true|true"),
+        // Nothing is new: what the full refresh made stays.
+        (["run", "-q"], "true|true"),
+        (["run", "--full-refresh"], "true|true"),
+    ] {
+        let ran = run(&scene, &args);
+        assert_eq!(ran.status, 0, "{args:?} {}", ran.stderr);
+        assert_eq!(scene.lines("select * from mine.one"), [expected], "{args:?}");
+    }
 }
 
 #[test]

@@ -148,6 +148,15 @@ fn the_page_goes_where_a_link_or_a_pipe_leads() {
     assert!(ran.stderr.contains("cannot write circle.html"), "{}", ran.stderr);
 
     assert!(is_page(&scene.run(&["report", "--html", "/dev/stdout"])));
+    let log = std::fs::File::create(scene.path("log")).unwrap();
+    std::fs::write(scene.path("log"), "before\n").unwrap();
+    let mut command = scene.command(&["report", "--html", "/dev/stdout"]);
+    assert!(command.stdout(log).status().unwrap().success());
+    let log = std::fs::read_to_string(scene.path("log")).unwrap();
+    assert!(
+        log.strip_prefix("before\n").is_some_and(is_page),
+        "what stood there is gone"
+    );
     let pipe = scene.path("pipe");
     let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
     assert!(made.success());

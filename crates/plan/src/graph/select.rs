@@ -52,7 +52,8 @@ fn union<'g>(graph: &'g Graph, texts: &[String]) -> Result<BTreeSet<&'g str>> {
 fn parse(text: &str) -> Result<Criterion<'_>> {
     let wrong = |message: &str| Error::new(ErrorKind::Selection, format!("selector `{text}` {message}"));
     if text.starts_with('@') {
-        return Err(wrong("uses `@`, which the built-in runner does not support"));
+        let message = format!("selector `{text}` uses `@`, which the built-in runner does not support");
+        return Err(Error::new(ErrorKind::Unsupported, message));
     }
     let (parents, rest) = match text.split_once('+') {
         Some(("", rest)) => (usize::MAX, rest),
@@ -194,7 +195,7 @@ fn matcher<'a>(criterion: &Criterion<'a>) -> Result<Matcher<'a>> {
                 "selector `{}` uses a method the built-in runner does not have; it has fqn, tag, path, file, package, source, resource_type, config.<key>, test_type and test_name",
                 criterion.text
             );
-            return Err(Error::new(ErrorKind::Selection, message));
+            return Err(Error::new(ErrorKind::Unsupported, message));
         }
     })
 }
