@@ -37,16 +37,9 @@ impl Warehouse {
     /// # Errors
     /// When the notes cannot be written; then none is.
     pub fn note_refusal(&self, plan: Option<&BuildPlan>, report: &BuildReport) -> Result<()> {
-        self.prepare_state()?;
-        let what = "cannot note the test results";
-        self.execute("begin transaction", what)?;
-        let noted = self
-            .write_test_results(plan.is_some_and(|plan| is_whole(plan, report)), report)
-            .and_then(|()| self.execute("commit", what));
-        if noted.is_err() {
-            let _ = self.connection.execute_batch("rollback");
-        }
-        noted.and_then(|()| self.checkpoint())
+        self.note("cannot note the test results", || {
+            self.write_test_results(plan.unwrap_or(&BuildPlan::default()), report)
+        })
     }
 
     /// Notes a build that another program did, as if it were ours, and writes it to disk. Without a plan nothing is known of
@@ -55,16 +48,20 @@ impl Warehouse {
     /// # Errors
     /// When the notes cannot be written; then none is.
     pub fn note_build(&self, plan: Option<&BuildPlan>, report: &BuildReport) -> Result<()> {
-        self.prepare_state()?;
         let what = "cannot note the build";
-        self.execute("begin transaction", what)?;
-        let noted = match plan {
+        self.note(what, || match plan {
             Some(plan) => self.write_state(plan, report),
             None => self
                 .execute("delete from quality.model_state", what)
                 .and_then(|()| self.write_state(&BuildPlan::default(), report)),
-        }
-        .and_then(|()| self.execute("commit", what));
+        })
+    }
+
+    /// Writes notes in a transaction of their own, and them to disk.
+    fn note(&self, what: &str, write: impl FnOnce() -> Result<()>) -> Result<()> {
+        self.prepare_state()?;
+        self.execute("begin transaction", what)?;
+        let noted = write().and_then(|()| self.execute("commit", what));
         if noted.is_err() {
             // The first error is the one to report.
             let _ = self.connection.execute_batch("rollback");
@@ -171,22 +168,10 @@ impl Warehouse {
         let noted = |step: &Step| (step.node().to_owned(), step.fingerprint().to_owned());
         let (nodes, fingerprints): (Vec<_>, Vec<_>) = plan.steps.iter().map(noted).unzip();
         self.append_texts("built_nodes", &["node", "fingerprint"], vec![nodes, fingerprints])?;
-        // Those of the whole project also replace what it no longer has.
-        let stale = if plan.complete {
-            "true"
-        } else {
-            "node in (select node from temp.built_nodes)"
-        };
-        self.execute(
-            &format!(
-                "delete from quality.model_state where {stale};
-             insert into quality.model_state select node, fingerprint, now() from temp.built_nodes;
-             drop table temp.built_nodes;"
-            ),
-            what,
-        )?;
+        let values = "node, fingerprint, now()";
+        self.replace("quality.model_state", "built_nodes", values, plan.complete, what)?;
         if !report.tests.is_empty() {
-            self.write_test_results(plan.complete, report)?;
+            self.write_test_results(plan, report)?;
         }
         let count = |verdict| report.tests.iter().filter(|test| test.verdict == verdict).count() as u64;
         let seconds = (report.models_time + report.tests_time).as_secs_f64();
@@ -208,7 +193,7 @@ impl Warehouse {
         Ok(())
     }
 
-    fn write_test_results(&self, complete: bool, report: &BuildReport) -> Result<()> {
+    fn write_test_results(&self, plan: &BuildPlan, report: &BuildReport) -> Result<()> {
         let column = |pick: fn(&TestResult) -> String| report.tests.iter().map(pick).collect::<Vec<_>>();
         let columns = vec![
             column(|test| test.node.clone()),
@@ -217,20 +202,31 @@ impl Warehouse {
             column(|test| test.failures.to_string()),
         ];
         self.append_texts("tested", &["node", "name", "verdict", "failures"], columns)?;
-        // Those of a selection replace their own; those of the whole project also what it no longer has.
-        let stale = if complete {
-            "true"
+        let values = "node, name, verdict, cast(failures as bigint), now()";
+        let what = "cannot note the test results";
+        self.replace(
+            "quality.test_results",
+            "tested",
+            values,
+            is_whole(plan, report),
+            what,
+        )
+    }
+
+    /// Puts the rows of a temporary table, which goes, in the place of those of the same nodes; those of the whole project
+    /// also in the place of what it no longer has.
+    fn replace(&self, table: &str, staged: &str, values: &str, whole: bool, what: &str) -> Result<()> {
+        let stale = if whole {
+            "true".to_owned()
         } else {
-            "node in (select node from temp.tested)"
+            format!("node in (select node from temp.{staged})")
         };
         self.execute(
             &format!(
-                "delete from quality.test_results where {stale};
-                 insert into quality.test_results
-                 select node, name, verdict, cast(failures as bigint), now() from temp.tested;
-                 drop table temp.tested;"
+                "delete from {table} where {stale}; insert into {table} select {values} from temp.{staged};
+                 drop table temp.{staged};"
             ),
-            "cannot note the test results",
+            what,
         )
     }
 

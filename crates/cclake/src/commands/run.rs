@@ -101,17 +101,17 @@ fn open(
     full_refresh: bool,
     printer: &Printer,
 ) -> anyhow::Result<(Engine, Lake, Warehouse)> {
-    let (blueprint, warehouse, lake) = std::thread::scope(|threads| {
-        let blueprint = threads.spawn(|| Blueprint::read(settings, run, full_refresh));
-        let warehouse = threads.spawn(|| open_warehouse(settings, Access::ReadWrite));
-        // The loader works beside it: on two cores, a second writer would only keep that one from its core.
-        let lake = open_lake(settings, settings.threads - 1);
-        (blueprint.join(), warehouse.join(), lake)
+    let (blueprint, (warehouse, lake)) = Blueprint::read_beside(settings, run, full_refresh, || {
+        std::thread::scope(|threads| {
+            let warehouse = threads.spawn(|| open_warehouse(settings, Access::ReadWrite));
+            // The loader works beside it: on two cores, a second writer would only keep that one from its core.
+            let lake = open_lake(settings, settings.threads - 1);
+            (warehouse.join(), lake)
+        })
     });
-    let died = |what: &str| anyhow!("the thread that {what} died; please report this");
-    let blueprint = blueprint.map_err(|_| died("read the dbt project"))?;
     let engine = Engine::new(settings, blueprint, printer)?;
-    let warehouse = warehouse.map_err(|_| died("opened the warehouse"))?;
+    let died = |_| anyhow!("the thread that opened the warehouse died; please report this");
+    let warehouse = warehouse.map_err(died)?;
     Ok((engine, lake?, warehouse?))
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use anyhow::{anyhow, bail};
+use anyhow::bail;
 use cclake_plan::{BuildPlan, Selection, Step, What};
 use cclake_warehouse::{Access, Warehouse};
 use serde_json::json;
@@ -60,15 +60,13 @@ pub(super) fn open(
         bail!(nothing());
     }
     let data = DataDir::own(settings, Ownership::Exclusive)?;
-    let (warehouse, blueprint) = std::thread::scope(|threads| {
-        let blueprint = threads.spawn(|| Blueprint::read(settings, run, full_refresh));
-        (open_warehouse(settings, Access::ReadWrite), blueprint.join())
+    let (blueprint, warehouse) = Blueprint::read_beside(settings, run, full_refresh, || {
+        open_warehouse(settings, Access::ReadWrite)
     });
     let warehouse = warehouse?;
     if warehouse.load_sequence()? == 0 {
         bail!(nothing());
     }
-    let blueprint = blueprint.map_err(|_| anyhow!("the thread that read the dbt project died"))?;
     Ok((data, warehouse, blueprint))
 }
 

@@ -126,6 +126,26 @@ impl Blueprint {
         Self::of(&project::files(settings)?, settings, run, full_refresh)
     }
 
+    /// As [`Blueprint::read`], while other work goes on.
+    pub(crate) fn read_beside<T>(
+        settings: &Settings,
+        run: &Run,
+        full_refresh: bool,
+        work: impl FnOnce() -> T,
+    ) -> (anyhow::Result<Self>, T) {
+        let (read, done) = std::thread::scope(|threads| {
+            let reader = threads.spawn(|| Self::read(settings, run, full_refresh));
+            let done = work();
+            (reader.join(), done)
+        });
+        let died = |_| {
+            Err(anyhow!(
+                "the thread that read the dbt project died; please report this"
+            ))
+        };
+        (read.unwrap_or_else(died), done)
+    }
+
     /// Links the project that these files, by their paths in it, make.
     pub(crate) fn of(
         files: &BTreeMap<String, String>,

@@ -45,7 +45,7 @@ pub(super) fn build(
     plan: Option<&BuildPlan>,
     printer: &Printer,
 ) -> anyhow::Result<(BuildReport, Warehouse)> {
-    heed_interrupts()?;
+    note_interrupts()?;
     warehouse.checkpoint()?;
     drop(warehouse);
     // What a link leads to is what the copy takes the place of.
@@ -83,7 +83,7 @@ pub(super) fn build(
 }
 
 /// From here on an interrupt is a flag: the copy is to be removed before the end.
-fn heed_interrupts() -> anyhow::Result<()> {
+fn note_interrupts() -> anyhow::Result<()> {
     match ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed)) {
         Ok(()) | Err(ctrlc::Error::MultipleHandlers) => Ok(()),
         Err(error) => Err(error).context("cannot wait for Ctrl-C"),
