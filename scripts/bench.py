@@ -120,6 +120,13 @@ class Bench:
             runs.append(self.cclake_run(tree, data))
         row(f"one new session ({statistics.median(path.stat().st_size for path in typical) / 1e6:.1f} MB)", median(runs))
 
+    def reports(self, times):
+        print("\n| report | seconds |\n|---|---|")
+        for kind in ["daily", "weekly", "monthly", "session", "project", "model", "tool", "blocks"]:
+            command = [self.cclake, "report", kind, "--data-dir", str(self.folder / "data")]
+            seconds = statistics.median(run(command, self.env)[0] for _ in range(times))
+            print(f"| `cclake report {kind}` | {seconds:.3f} |", flush=True)
+
     def sizes(self):
         print("\n| demo data | seconds | CPU seconds | MB/s | peak MB |\n|---|---|---|---|---|")
         figures = []
@@ -148,6 +155,7 @@ def main():
         bench = Bench(arguments, folder)
         bench.against_peers(logs, arguments.ccusage, arguments.times)
         bench.again(logs, arguments.times)
+        bench.reports(arguments.times)
         if arguments.sizes:
             bench.sizes()
 
