@@ -1,4 +1,6 @@
-//! Fusing: many tests on one relation answered by one scan.
+//! Fusing: many tests answered by one query.
+//!
+//! Most of a small query's time goes into starting it, so tests on one relation share a scan, and scans share a query.
 
 use indexmap::IndexMap;
 use minijinja::value::Value;
@@ -10,74 +12,120 @@ use crate::jinja::catalog::{ADAPTER, DBT};
 use crate::jinja::session::Session;
 use crate::plan::TestStep;
 
-/// An aggregate over a relation that is 0 exactly when a test passes.
+/// Scans in one query: twice as many gain nothing more.
+const SCANS_PER_QUERY: usize = 16;
+
+/// A cheap way to ask whether one of dbt's own tests passes, in one query with others. Only what no row can break may have
+/// one: a query that breaks off does not say by whose fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Probe {
-    /// What stands after `from`: a relation, or a subquery where the test has a `where`.
-    pub from: String,
-    /// The aggregate.
-    pub expression: String,
+pub enum Probe {
+    /// An aggregate over a relation that is 0 exactly when the test passes.
+    Aggregate {
+        /// What stands after `from`: a relation, or a subquery where the test has a `where`.
+        from: String,
+        /// The aggregate.
+        expression: String,
+    },
+    /// The test's own query, which gives no row exactly when it passes.
+    Rows,
 }
 
 /// One query for several tests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FusedQuery {
-    /// Gives one row with one number per test: 0 exactly when that test has nothing to report. For another number
-    /// run the test's own `count_sql`.
+    /// Gives one row per scan, in any order: its number, and a list with one number per test, which is 0 exactly when
+    /// that test has nothing to report. For another number run the test's own `count_sql`.
     pub sql: String,
-    /// Node ids of the tests, in the order of the columns.
-    pub tests: Vec<String>,
+    /// Node ids of the tests by scan, in the order of the list.
+    pub scans: Vec<Vec<String>>,
 }
 
-/// Groups tests that can share a scan. Every test is in exactly one query; the queries are in the order of their
-/// first tests.
+/// One scan: what it selects, and for which tests.
+struct Scan<'a> {
+    /// Columns `t0`, `t1` and so on, one for each test.
+    sql: String,
+    tests: Vec<&'a TestStep>,
+}
+
+/// Groups tests that can share a query. Every test is in exactly one; the scans are in the order of their first tests,
+/// and come before the tests that need a query of their own.
 pub fn fuse<'a>(tests: impl IntoIterator<Item = &'a TestStep>) -> Vec<FusedQuery> {
-    let mut fused: IndexMap<String, (Vec<&str>, Vec<&'a TestStep>)> = IndexMap::new();
-    for test in tests {
-        match &test.probe {
-            Some(probe) => {
-                let (expressions, tests) = fused.entry(probe.from.clone()).or_default();
-                expressions.push(&probe.expression);
-                tests.push(test);
-            }
-            None => {
-                fused.insert(format!("\u{1}{}", test.node), (Vec::new(), vec![test]));
-            }
-        }
-    }
-    fused
-        .into_iter()
-        .map(|(from, (expressions, tests))| query(&from, &expressions, &tests))
+    let (shared, alone): (Vec<_>, Vec<_>) = tests.into_iter().partition(|test| test.probe.is_some());
+    let shared = scans(shared);
+    let alone = alone.into_iter().map(scan_alone);
+    shared
+        .chunks(SCANS_PER_QUERY)
+        .map(query)
+        .chain(alone.map(|scan| query(&[scan])))
         .collect()
 }
 
-fn query(from: &str, expressions: &[&str], tests: &[&TestStep]) -> FusedQuery {
-    let ids = tests.iter().map(|test| test.node.clone()).collect();
-    let sql = if let ([], [test]) = (expressions, tests) {
-        alone(test)
-    } else {
-        let columns = expressions
-            .iter()
-            .enumerate()
-            .map(|(at, expression)| format!("  {expression} as t{at}"));
-        let columns: Vec<String> = columns.collect();
-        format!("select\n{}\nfrom {from}", columns.join(",\n"))
+fn scans(tests: Vec<&TestStep>) -> Vec<Scan<'_>> {
+    let mut scans: IndexMap<&str, (Vec<&str>, Vec<&TestStep>)> = IndexMap::new();
+    for test in tests {
+        let (key, expression) = match &test.probe {
+            Some(Probe::Aggregate { from, expression }) => (from, Some(expression.as_str())),
+            Some(Probe::Rows) | None => (&test.node, None),
+        };
+        let (expressions, sharing) = scans.entry(key).or_default();
+        expressions.extend(expression);
+        sharing.push(test);
+    }
+    let one = |(from, (expressions, tests)): (&str, (Vec<&str>, Vec<_>))| match tests[..] {
+        [test] if expressions.is_empty() => scan_alone(test),
+        _ => Scan {
+            sql: scan_sql(from, &expressions),
+            tests,
+        },
     };
-    FusedQuery { sql, tests: ids }
+    scans.into_iter().map(one).collect()
 }
 
-fn alone(test: &TestStep) -> String {
-    if test.plain {
+fn scan_sql(from: &str, expressions: &[&str]) -> String {
+    let columns = expressions
+        .iter()
+        .enumerate()
+        .map(|(at, expression)| format!("  {expression} as t{at}"));
+    let columns: Vec<String> = columns.collect();
+    format!("select\n{}\nfrom {from}", columns.join(",\n"))
+}
+
+fn scan_alone(test: &TestStep) -> Scan<'_> {
+    let sql = if test.plain {
         format!("select count(*) as t0\nfrom (\n{}\n) dbt_internal_test", test.sql)
     } else {
         format!(
             "select cast(should_warn or should_error as integer) as t0\nfrom (\n{}\n) dbt_internal_test",
             test.count_sql
         )
+    };
+    Scan {
+        sql,
+        tests: vec![test],
     }
 }
 
-/// The probe of dbt's own unique, not_null and accepted_values; none if the project overrides them.
+fn query(scans: &[Scan<'_>]) -> FusedQuery {
+    let parts = scans.iter().enumerate().map(|(number, scan)| {
+        let findings: Vec<_> = (0..scan.tests.len())
+            .map(|at| format!("coalesce(cast(t{at} as bigint), 0)"))
+            .collect();
+        let findings = findings.join(", ");
+        format!(
+            "select {number} as scan, [{findings}] as findings from (\n{}\n) scan{number}",
+            scan.sql
+        )
+    });
+    FusedQuery {
+        sql: parts.collect::<Vec<_>>().join("\nunion all\n"),
+        scans: scans
+            .iter()
+            .map(|scan| scan.tests.iter().map(|test| test.node.clone()).collect())
+            .collect(),
+    }
+}
+
+/// The probe of dbt's own generic tests; none if the project overrides them.
 pub(crate) fn probe(session: &Session, node: &Node) -> Result<Option<Probe>> {
     let Detail::Generic(_, test) = &node.detail else {
         return Ok(None);
@@ -112,26 +160,23 @@ fn aggregate(session: &Session, node: &Node, test: &GenericTest) -> Result<Optio
             let Some(values) = argument("values")? else {
                 return Ok(None);
             };
-            let quoted = argument("quote")?.is_none_or(|quote| quote.is_true());
+            // Against bare values a column of texts is cast, and any of them may not be a number.
+            if argument("quote")?.is_some_and(|quote| !quote.is_true()) {
+                return Ok(None);
+            }
             let Ok(values) = values.try_iter() else {
                 return Ok(None);
             };
-            let one = |value: Value| {
-                if quoted {
-                    format!("'{}'", python_text(&value))
-                } else {
-                    python_text(&value)
-                }
-            };
-            let values: Vec<String> = values.map(one).collect();
+            let values: Vec<String> = values.map(|value| format!("'{}'", python_text(&value))).collect();
             if values.is_empty() {
                 return Ok(None);
             }
             format!("count(*) filter (where {column} not in ({}))", values.join(","))
         }
+        "relationships" => return Ok(Some(Probe::Rows)),
         _ => return Ok(None),
     };
-    Ok(Some(Probe {
+    Ok(Some(Probe::Aggregate {
         from: model.to_string(),
         expression,
     }))

@@ -100,7 +100,7 @@ pub struct TestStep {
     pub sql: String,
     /// One row: `failures`, `should_warn`, `should_error` (see [`TestStep::verdict`]).
     pub count_sql: String,
-    /// A cheap aggregate that is 0 exactly when the test passes, if there is one.
+    /// How to ask in one query with other tests whether it passes, if that is possible.
     pub probe: Option<Probe>,
     /// The first column of `count_sql` being 0 means passed: no thresholds were configured.
     pub plain: bool,

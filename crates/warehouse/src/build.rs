@@ -6,7 +6,11 @@ use std::time::{Duration, Instant};
 
 use arrow_array::{ArrayRef, StringArray};
 use arrow_schema::{DataType, Field, Schema};
-use cclake_plan::{BuildPlan, ModelStep, Purpose, SeedStep, Statement, Step, TestStep, Verdict, fuse};
+use cclake_plan::{
+    BuildPlan, FusedQuery, ModelStep, Purpose, SeedStep, Statement, Step, TestStep, Verdict, fuse,
+};
+use duckdb::Row;
+use duckdb::types::Value;
 
 use crate::error::{Context as _, Error, ErrorKind, Result};
 use crate::open::{Phase, Warehouse, identifier};
@@ -193,17 +197,16 @@ impl Warehouse {
         Ok("loaded".to_owned())
     }
 
-    /// One scan per relation answers most tests; only where it found something does the test's own query count.
+    /// A few queries answer most tests; only where one found something does the test's own query count.
     fn run_tests(&self, tests: &[&TestStep]) -> Result<Vec<TestResult>> {
         let by_node: BTreeMap<&str, &TestStep> =
             tests.iter().map(|test| (test.node.as_str(), *test)).collect();
         let mut results = Vec::with_capacity(tests.len());
         for query in fuse(tests.iter().copied()) {
-            let what = || format!("the tests {} failed to run", query.tests.join(", "));
             let found = self
-                .numbers(&query.sql, query.tests.len())
-                .map_err(|error| error.while_doing(&what()))?;
-            for (node, findings) in query.tests.iter().zip(found) {
+                .findings(&query)
+                .map_err(|error| error.while_doing(&format!("{} failed to run", names(&query))))?;
+            for (node, findings) in query.scans.iter().flatten().zip(found) {
                 let test = by_node
                     .get(node.as_str())
                     .ok_or_else(|| Error::new(ErrorKind::Model, format!("{node} is in no plan")))?;
@@ -223,42 +226,66 @@ impl Warehouse {
         Ok(results)
     }
 
-    fn count_failures(&self, test: &TestStep) -> Result<(i64, Verdict)> {
-        let counts = self.numbers(
-            &format!(
-                "select failures, cast(should_warn as integer), cast(should_error as integer) from ({})",
-                test.count_sql
-            ),
-            3,
-        )?;
-        match counts[..] {
-            [failures, warn, error] => Ok((failures, test.verdict(warn != 0, error != 0))),
-            _ => Err(Error::new(
-                ErrorKind::Model,
-                format!("{} gave no counts", test.node),
-            )),
+    /// The numbers of all scans, in their order.
+    fn findings(&self, query: &FusedQuery) -> Result<Vec<i64>> {
+        let what = "a test failed to run";
+        let mut statement = self
+            .connection
+            .prepare(&query.sql)
+            .during(ErrorKind::Model, what)?;
+        let rows = statement
+            .query_map([], |row| Ok((row.get::<_, usize>(0)?, row.get::<_, Value>(1)?)))
+            .during(ErrorKind::Model, what)?;
+        let scans: BTreeMap<usize, Value> = rows
+            .collect::<std::result::Result<_, _>>()
+            .during(ErrorKind::Model, what)?;
+        let found: Vec<i64> = scans.into_values().flat_map(integers).collect();
+        if found.len() == query.scans.concat().len() {
+            Ok(found)
+        } else {
+            Err(Error::new(ErrorKind::Model, "a test gave no number".to_owned()))
         }
     }
 
-    /// The first row of a query whose columns are numbers.
-    fn numbers(&self, sql: &str, columns: usize) -> Result<Vec<i64>> {
-        let casts: Vec<_> = (0..columns)
-            .map(|column| format!("coalesce(cast(c{column} as bigint), 0)"))
-            .collect();
-        let names: Vec<_> = (0..columns).map(|column| format!("c{column}")).collect();
+    fn count_failures(&self, test: &TestStep) -> Result<(i64, Verdict)> {
         let sql = format!(
-            "select {} from ({sql}) as counts({})",
-            casts.join(", "),
-            names.join(", ")
+            "select coalesce(cast(failures as bigint), 0), cast(should_warn as boolean), cast(should_error as boolean)\n             from (\n{}\n) as counts",
+            test.count_sql
         );
+        let flag = |row: &Row<'_>, column| row.get(column).map(|flag: Option<bool>| flag.unwrap_or(false));
         self.connection
             .query_row(&sql, [], |row| {
-                (0..columns).map(|column| row.get(column)).collect()
+                Ok((row.get(0)?, test.verdict(flag(row, 1)?, flag(row, 2)?)))
             })
-            .during(ErrorKind::Model, "a test failed to run")
+            .during(ErrorKind::Model, &format!("{} failed to count", test.node))
     }
 
     pub(crate) fn execute(&self, sql: &str, what: &str) -> Result<()> {
         self.connection.execute_batch(sql).during(ErrorKind::Model, what)
     }
+}
+
+/// Some of the tests in a query that broke off: DuckDB's words tell the rest.
+fn names(query: &FusedQuery) -> String {
+    match query.scans.concat().as_slice() {
+        [test] => format!("the test {test}"),
+        [one, two] => format!("{one} or {two}"),
+        [one, two, more @ ..] => format!("one of the tests {one}, {two} and {} more", more.len()),
+        [] => "no test".to_owned(),
+    }
+}
+
+/// The integers of a list.
+fn integers(list: Value) -> Vec<i64> {
+    let Value::List(items) = list else {
+        return Vec::new();
+    };
+    let integer = |item| {
+        if let Value::BigInt(integer) = item {
+            Some(integer)
+        } else {
+            None
+        }
+    };
+    items.into_iter().filter_map(integer).collect()
 }

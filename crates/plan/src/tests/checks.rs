@@ -134,7 +134,7 @@ fn fused(project: &str) -> String {
     });
     let queries: Vec<String> = fuse(tests)
         .iter()
-        .map(|query| format!("== {}\n{}", query.tests.join(" "), query.sql))
+        .map(|query| format!("== {}\n{}", query.scans.concat().join(" "), query.sql))
         .collect();
     queries.join("\n")
 }
@@ -142,34 +142,22 @@ fn fused(project: &str) -> String {
 #[test]
 fn tests_of_one_relation_share_a_scan() {
     assert_snapshot!(fused(ORDERS), @r#"
-== test.shop.accepted_values_orders_status__placed__returned.f370346d02 test.shop.codes.4261637754 test.shop.not_null_orders_id.84ef11d8fe test.shop.unique_orders_id.1360ecc70e
+== test.shop.accepted_values_orders_status__placed__returned.f370346d02 test.shop.not_null_orders_id.84ef11d8fe test.shop.unique_orders_id.1360ecc70e test.shop.not_null_lines_order_id.3af15888e9 test.shop.relationships_lines_order_id__id__ref_orders_.c13830087a
+select 0 as scan, [coalesce(cast(t0 as bigint), 0), coalesce(cast(t1 as bigint), 0), coalesce(cast(t2 as bigint), 0)] as findings from (
 select
   count(*) filter (where status not in ('placed','returned')) as t0,
-  count(*) filter (where status not in (1,2)) as t1,
-  count(*) filter (where id is null) as t2,
-  count(id) - count(distinct id) as t3
+  count(*) filter (where id is null) as t1,
+  count(id) - count(distinct id) as t2
 from "db"."main"."orders"
-== test.shop.at_least_lines_order_id__3.40724a2f1b
-select count(*) as t0
-from (
-select * from "db"."main"."lines" where order_id < 3
-) dbt_internal_test
-== test.shop.no_gaps
-select cast(should_warn or should_error as integer) as t0
-from (
-select
-  count(*) as failures,
-  count(*) > 3 as should_warn,
-  count(*) != 0 as should_error
-from (
-select * from "db"."main"."orders" where gap
-) dbt_internal_test
-) dbt_internal_test
-== test.shop.not_null_lines_order_id.3af15888e9
+) scan0
+union all
+select 1 as scan, [coalesce(cast(t0 as bigint), 0)] as findings from (
 select
   count(*) filter (where order_id is null) as t0
 from (select * from "db"."main"."lines" where status = 'x') dbt_subquery
-== test.shop.relationships_lines_order_id__id__ref_orders_.c13830087a
+) scan1
+union all
+select 2 as scan, [coalesce(cast(t0 as bigint), 0)] as findings from (
 select count(*) as t0
 from (
 with child as (
@@ -192,6 +180,49 @@ left join parent
 
 where parent.to_field is null
 ) dbt_internal_test
+) scan2
+== test.shop.at_least_lines_order_id__3.40724a2f1b
+select 0 as scan, [coalesce(cast(t0 as bigint), 0)] as findings from (
+select count(*) as t0
+from (
+select * from "db"."main"."lines" where order_id < 3
+) dbt_internal_test
+) scan0
+== test.shop.codes.4261637754
+select 0 as scan, [coalesce(cast(t0 as bigint), 0)] as findings from (
+select count(*) as t0
+from (
+with all_values as (
+
+    select
+        status as value_field,
+        count(*) as n_records
+
+    from "db"."main"."orders"
+    group by status
+
+)
+
+select *
+from all_values
+where value_field not in (
+    1,2
+)
+) dbt_internal_test
+) scan0
+== test.shop.no_gaps
+select 0 as scan, [coalesce(cast(t0 as bigint), 0)] as findings from (
+select cast(should_warn or should_error as integer) as t0
+from (
+select
+  count(*) as failures,
+  count(*) > 3 as should_warn,
+  count(*) != 0 as should_error
+from (
+select * from "db"."main"."orders" where gap
+) dbt_internal_test
+) dbt_internal_test
+) scan0
 "#);
 }
 
@@ -206,9 +237,11 @@ models: [{name: a, columns: [{name: id, tests: [unique]}]}]
 {% test unique(model, column_name) %}select 1 from {{ model }} having count({{ column_name }}) > 7{% endtest %}"
     ), @r#"
 == test.shop.unique_a_id.f6a5f640da
+select 0 as scan, [coalesce(cast(t0 as bigint), 0)] as findings from (
 select count(*) as t0
 from (
 select 1 from "db"."main"."a" having count(id) > 7
 ) dbt_internal_test
+) scan0
 "#);
 }
