@@ -16,17 +16,18 @@ true
 {%- if var('on_delete') == 'remove' -%}coalesce({{ op }} = 'delete', false){%- else -%}false{%- endif -%}
 {%- endmacro -%}
 
-{#- A changed record may give fewer entries than before; its first entry always comes anew and tells the time. -#}
+{#- A changed record may give fewer entries than before; its first entry always comes anew and tells the time. Compared
+    for equality here and below: engines make a plain join of that, and no distinct list of both keys first. -#}
 {%- macro remove_vanished_entries() -%}
 {%- if is_incremental() -%}
 delete from {{ this }} as entry
 where (entry.message_index > 0 or entry.block_index > 0)
-    and exists (
+    and not exists (
         select 1 from {{ this }} as head
         where head.record_id = entry.record_id
             and head.message_index = 0
             and head.block_index = 0
-            and head._load_seq > entry._load_seq
+            and head._load_seq = entry._load_seq
     )
 {%- endif -%}
 {%- endmacro -%}
@@ -44,10 +45,10 @@ select session_id, version
 {%- macro remove_stale_rows() -%}
 {%- if is_incremental() -%}
 delete from {{ this }} as old
-where exists (
+where not exists (
     select 1 from {{ ref('int_session_versions') }} as now
     where now.session_id = old.session_id
-        and now.version > old._version
+        and now.version = old._version
 )
 {%- endif -%}
 {%- endmacro -%}

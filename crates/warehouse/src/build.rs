@@ -257,7 +257,7 @@ impl Warehouse {
             .query_row(&sql, [], |row| {
                 Ok((row.get(0)?, test.verdict(flag(row, 1)?, flag(row, 2)?)))
             })
-            .during(ErrorKind::Model, &format!("{} failed to count", test.node))
+            .during(ErrorKind::Model, format!("{} failed to count", test.node))
     }
 
     pub(crate) fn execute(&self, sql: &str, what: &str) -> Result<()> {

@@ -63,6 +63,8 @@ results as (
         entry.result_agent_id
     from ranked
     inner join {{ ref('stg_conversations') }} as entry on entry._id = ranked._id
+    -- Says nothing new, but spares the other sessions' entries a look into a list of ids.
+    inner join touched on touched.session_id = entry.session_id
     where ranked.type = 'tool_result'
         and ranked.telling = 1
 

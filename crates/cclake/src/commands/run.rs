@@ -11,7 +11,6 @@ use super::transform::status;
 use crate::ExitStatus;
 use crate::cli::RunArgs;
 use crate::data_dir::{DataDir, Ownership};
-use crate::memory;
 use crate::printer::Printer;
 use crate::progress::Progress;
 use crate::settings::Settings;
@@ -50,7 +49,6 @@ pub(crate) fn run(settings: &Settings, args: &RunArgs, printer: &Printer) -> any
             if ingested.lines.new > 0 {
                 threads.spawn(|| job.write_manifest(settings).is_ok());
             }
-            memory::give_back();
             Ok(())
         };
         let Ingested { report, loaded } = ingest(
