@@ -1,4 +1,24 @@
-//! How much memory there is.
+//! How much memory there is: what one stage is done with goes back to the system before the next one asks for its own,
+//! and no stage asks for more than the machine has.
+
+/// Gives free pages back. The allocator keeps what the ingest freed (hundreds of MB of Arrow buffers on a cold run), for
+/// threads that have ended longer than its settings say, and DuckDB's operators would come on top of it.
+#[expect(
+    unsafe_code,
+    reason = "the allocator's own call, which reads and writes nothing here and may be made at any time"
+)]
+pub(crate) fn give_back() {
+    // SAFETY: `purge` of all arenas takes no value and returns none, so that all pointers but the name's may be null.
+    unsafe {
+        tikv_jemalloc_sys::mallctl(
+            c"arena.4096.purge".as_ptr(),
+            std::ptr::null_mut(),
+            std::ptr::null_mut(),
+            std::ptr::null_mut(),
+            0,
+        );
+    }
+}
 
 /// Four times `memory_mb`, or what the machine can spare; none when that is no more.
 pub(crate) fn more_mb(memory_mb: u64) -> Option<u64> {

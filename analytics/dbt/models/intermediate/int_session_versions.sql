@@ -1,5 +1,8 @@
 {{ config(materialized='incremental', unique_key='session_id') }}
 
+{#- Ids that a copied or resumed conversation repeats, and which entries to ask for each. -#}
+{% set shared_ids = [('uuid', 'block_index = 0'), ('message_id', 'block_index = 0'), ('tool_use_id', 'true')] %}
+
 with recursive sessions as (
 
     select
@@ -40,34 +43,39 @@ changed as (
 -- What entries of several sessions can share: then one session's rows depend on the other's.
 entry_keys as (
 
-    select session_id, uuid as shared_key
+    {% for key, entries in shared_ids %}
+    {{ 'union all' if not loop.first else '' }}
+    select session_id, {{ key }} as shared_key
     from {{ ref('stg_conversations') }}
-    where session_id is not null and uuid is not null and block_index = 0
-    union all
-    select session_id, message_id
-    from {{ ref('stg_conversations') }}
-    where session_id is not null and message_id is not null and block_index = 0
-    union all
-    select session_id, tool_use_id
-    from {{ ref('stg_conversations') }}
-    where session_id is not null and tool_use_id is not null
+    where session_id is not null and {{ key }} is not null and {{ entries }}
+    {% endfor %}
 
 ),
 
--- Links among the other sessions are known already, so only the changed sessions' keys are looked at.
 shared_keys as (
 
+    {% if is_incremental() %}
+    -- Links among the other sessions are known already, so only the changed sessions' keys are looked at.
     select shared_key, min(session_id) as first_session_id
     from entry_keys
-    {% if is_incremental() %}
     where shared_key in (
         select entry_keys.shared_key
         from entry_keys
         inner join changed on changed.session_id = entry_keys.session_id
     )
-    {% endif %}
     group by shared_key
     having min(session_id) <> max(session_id)
+    {% else %}
+    -- One kind of key after the other: all at once would be held in memory three times over.
+    {% for key, entries in shared_ids %}
+    {{ 'union all' if not loop.first else '' }}
+    select {{ key }} as shared_key, min(session_id) as first_session_id
+    from {{ ref('stg_conversations') }}
+    where session_id is not null and {{ key }} is not null and {{ entries }}
+    group by {{ key }}
+    having min(session_id) <> max(session_id)
+    {% endfor %}
+    {% endif %}
 
 ),
 

@@ -11,6 +11,7 @@ use super::transform::status;
 use crate::ExitStatus;
 use crate::cli::RunArgs;
 use crate::data_dir::{DataDir, Ownership};
+use crate::memory;
 use crate::printer::Printer;
 use crate::progress::Progress;
 use crate::settings::Settings;
@@ -70,6 +71,7 @@ pub(crate) fn run(settings: &Settings, args: &RunArgs, printer: &Printer) -> any
             Err(error) => return Err(error),
         };
         summary::warn(&report.warnings, printer);
+        threads.spawn(memory::give_back);
         let job = job.get().context("nothing was planned; please report this")?;
         let (warehouse, built) = build(settings, job, Some(&lake), warehouse, printer)?;
         Ok((report, warehouse, built))
