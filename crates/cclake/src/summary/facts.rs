@@ -62,16 +62,19 @@ pub(crate) struct Hour {
     pub messages: u64,
 }
 
+/// Without a timestamp a message belongs to no day, so that days alone do not add up to all.
 const TOTALS: &str = "
 select (select count(*) from marts.dim_sessions),
-       (select coalesce(cast(min(d.date) as varchar), '') from marts.fct_messages m join marts.dim_date d on m.date_key = d.date_key),
-       (select coalesce(cast(max(d.date) as varchar), '') from marts.fct_messages m join marts.dim_date d on m.date_key = d.date_key),
-       (select count(*) filter (where role = 'human') from marts.fct_messages),
-       (select count(*) filter (where role = 'assistant') from marts.fct_messages),
-       count(*), count(*) filter (where not is_success),
-       coalesce(cast(round(count(*) filter (where not is_success) * 100.0 / nullif(count(is_success), 0), 1) as varchar), ''),
-       count(*) filter (where is_rejected)
-from marts.fct_tool_calls";
+       coalesce(cast(first_day as varchar), ''), coalesce(cast(last_day as varchar), ''),
+       prompts, responses, calls, failures,
+       coalesce(cast(round(failures * 100.0 / nullif(answered, 0), 1) as varchar), ''),
+       rejections
+from (select min(date) as first_day, max(date) as last_day from marts.agg_daily_summary where total_messages > 0),
+     (select count(*) filter (where role = 'human') as prompts, count(*) filter (where role = 'assistant') as responses
+      from marts.fct_messages),
+     (select count(*) as calls, count(*) filter (where not is_success) as failures, count(is_success) as answered,
+             count(*) filter (where is_rejected) as rejections
+      from marts.fct_tool_calls)";
 
 const TOKENS_BY_MODEL: &str = "
 select model, sum(input_tokens), sum(output_tokens), sum(cache_write_5m_tokens + cache_write_1h_tokens), sum(cache_read_tokens)
@@ -84,8 +87,8 @@ from marts.dim_projects p left join marts.fct_tool_calls t on t.project_key = p.
 group by all order by p.total_messages desc, p.project_name, p.project_path limit 5";
 
 const BUSIEST_HOURS: &str = "
-select d.hour, count(*) from marts.fct_messages m join marts.dim_date d on m.date_key = d.date_key
-group by d.hour order by 2 desc, 1 limit 3";
+select hour, sum(human_messages + assistant_messages) from marts.agg_hourly_activity
+group by hour having sum(human_messages + assistant_messages) > 0 order by 2 desc, 1 limit 3";
 
 /// Asks gold. The tables are those of the embedded project; a project without them has no facts here.
 pub(crate) fn gather(warehouse: &Warehouse) -> anyhow::Result<Facts> {
