@@ -1,13 +1,14 @@
-//! How much memory there is: what one stage is done with goes back to the system before the next one asks for its own,
-//! and no stage asks for more than the machine has.
+//! How much memory there is: what one stage is done with goes back to the system as the next one begins, and no stage asks
+//! for more than the machine has.
 
-/// Gives free pages back. The allocator keeps what the ingest freed (hundreds of MB of Arrow buffers on a cold run), for
-/// threads that have ended longer than its settings say, and DuckDB's operators would come on top of it.
+/// Gives free pages of all arenas back. The allocator keeps what the ingest freed (hundreds of MB of Arrow buffers on a cold
+/// run), longer than its settings say where the thread has ended, and DuckDB's operators would come on top of it.
 #[expect(
     unsafe_code,
     reason = "the allocator's own call, which reads and writes nothing here and may be made at any time"
 )]
 pub(crate) fn give_back() {
+    // 4096 is jemalloc's `MALLCTL_ARENAS_ALL`.
     // SAFETY: `purge` of all arenas takes no value and returns none, so that all pointers but the name's may be null.
     unsafe {
         tikv_jemalloc_sys::mallctl(

@@ -15,8 +15,8 @@ use crate::plan::TestStep;
 /// Scans in one query: twice as many gain nothing more.
 const SCANS_PER_QUERY: usize = 16;
 
-/// A cheap way to ask whether one of dbt's own tests passes, in one query with others. Only what no row can break may have
-/// one: a query that breaks off does not say by whose fault.
+/// A cheap way to ask whether one of dbt's own tests passes, in one query with others. What a row's value can be expected to
+/// break has none: a query that breaks off over a row does not say by whose fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Probe {
     /// An aggregate over a relation that is 0 exactly when the test passes.

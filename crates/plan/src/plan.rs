@@ -1,7 +1,7 @@
 //! The build plan: what to execute, as plain data.
 //!
 //! Seeds, models and snapshots come in dependency order, then all tests: one transaction publishes everything, so a test that
-//! fails early would save nothing, and tests on one relation can be fused into one query (see [`crate::fuse()`]).
+//! fails early would save nothing, and many tests can be fused into one query (see [`crate::fuse()`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -205,7 +205,7 @@ impl Warehouse {
         for query in fuse(tests.iter().copied()) {
             let found = self
                 .findings(&query)
-                .map_err(|error| error.while_doing(&format!("{} failed to run", names(&query))))?;
+                .map_err(|error| self.culprit(&query, &by_node).unwrap_or(error))?;
             for (node, findings) in query.scans.iter().flatten().zip(found) {
                 let test = by_node
                     .get(node.as_str())
@@ -226,19 +226,31 @@ impl Warehouse {
         Ok(results)
     }
 
+    /// Which test of a query that broke off DuckDB does not accept on its own either, and why. None where only a row's value
+    /// broke it: the transaction is over then, and answers nothing more.
+    fn culprit(&self, query: &FusedQuery, tests: &BTreeMap<&str, &TestStep>) -> Option<Error> {
+        query.scans.iter().flatten().find_map(|node| {
+            let sql = &tests.get(node.as_str())?.count_sql;
+            let prepared = self.connection.prepare(sql).map(drop);
+            prepared
+                .during(ErrorKind::Model, format!("the test {node} failed to run"))
+                .err()
+        })
+    }
+
     /// The numbers of all scans, in their order.
     fn findings(&self, query: &FusedQuery) -> Result<Vec<i64>> {
-        let what = "a test failed to run";
+        let what = || format!("{} failed to run", names(query));
         let mut statement = self
             .connection
             .prepare(&query.sql)
-            .during(ErrorKind::Model, what)?;
+            .during(ErrorKind::Model, what())?;
         let rows = statement
             .query_map([], |row| Ok((row.get::<_, usize>(0)?, row.get::<_, Value>(1)?)))
-            .during(ErrorKind::Model, what)?;
+            .during(ErrorKind::Model, what())?;
         let scans: BTreeMap<usize, Value> = rows
             .collect::<std::result::Result<_, _>>()
-            .during(ErrorKind::Model, what)?;
+            .during(ErrorKind::Model, what())?;
         let found: Vec<i64> = scans.into_values().flat_map(integers).collect();
         if found.len() == query.scans.concat().len() {
             Ok(found)
@@ -249,7 +261,7 @@ impl Warehouse {
 
     fn count_failures(&self, test: &TestStep) -> Result<(i64, Verdict)> {
         let sql = format!(
-            "select coalesce(cast(failures as bigint), 0), cast(should_warn as boolean), cast(should_error as boolean)\n             from (\n{}\n) as counts",
+            "select coalesce(cast(failures as bigint), 0), cast(should_warn as boolean), cast(should_error as boolean)\nfrom (\n{}\n) as counts",
             test.count_sql
         );
         let flag = |row: &Row<'_>, column| row.get(column).map(|flag: Option<bool>| flag.unwrap_or(false));

@@ -1,4 +1,4 @@
--- What an incremental build keeps was computed with its session's last change.
+-- What an incremental build keeps was computed with its session's last change: a model without `remove_stale_rows` would fail.
 {% for model in [
     'stg_line_copies', 'stg_messages', 'stg_tool_calls',
     'int_messages_enriched', 'int_tool_usage', 'int_sessions_computed',

@@ -55,6 +55,30 @@ fn a_failed_critical_test_keeps_the_last_good_gold() {
 }
 
 #[test]
+fn a_broken_test_among_others_names_itself() {
+    let scene = Scene::new();
+    let project = OwnProject::new(&scene);
+    project.write(
+        "models/marts/core/mine.sql",
+        "select session_key from {{ ref('fct_messages') }}",
+    );
+    project.write(
+        "models/marts/core/mine.yml",
+        "models: [{name: mine, columns: [{name: session_key, tests: [not_null]}, {name: no_such_column, tests: [not_null]}]}]",
+    );
+    scene.write("p/s.jsonl", prompt("s", "u1", 1, "one") + "\n");
+    let ran = project.run(&scene, &["run"]);
+    assert_eq!(ran.status, 2);
+    assert!(
+        ran.stderr
+            .contains("the test test.cclake.not_null_mine_no_such_column")
+            && ran.stderr.contains("no_such_column"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
 fn a_broken_model_names_itself_and_changes_nothing() {
     let scene = Scene::new();
     let project = OwnProject::new(&scene);
