@@ -19,7 +19,7 @@ import tempfile
 import time
 
 DUCKDB_SQL = """copy (
-    select * from read_ndjson_auto('{logs}/**/*.jsonl', filename=true, union_by_name=true, maximum_object_size=268435456)
+    select * from read_ndjson_auto('{logs}/**/*.jsonl', filename=true, union_by_name=true, maximum_object_size=268435456, ignore_errors=true)
 ) to '{out}' (format parquet, compression zstd)"""
 
 
