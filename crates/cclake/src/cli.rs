@@ -47,8 +47,8 @@ pub(crate) struct Global {
 pub(crate) enum Command {
     /// Do everything once: extract, load, transform, test; then a summary
     Run(RunArgs),
-    /// Read new log lines into the lake
-    Extract(SourceArgs),
+    /// Read what is new at the source into the lake
+    Extract(ExtractArgs),
     /// Load what is new in the lake into the warehouse
     Load,
     /// Build the models and their tests in one transaction
@@ -83,6 +83,18 @@ pub(crate) struct SourceArgs {
     /// Folder with transcripts, or one transcript, instead of ~/.claude/projects (repeat for more)
     #[arg(long = "path", value_name = "PATH")]
     pub paths: Vec<PathBuf>,
+    /// Where conversations come from: `jsonl` (Claude Code's files) or `mongodb`
+    #[arg(long, value_name = "KIND")]
+    pub source: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct ExtractArgs {
+    #[command(flatten)]
+    pub source: SourceArgs,
+    /// Read the whole MongoDB collection again, wherever the last extract stood
+    #[arg(long)]
+    pub full_backfill: bool,
 }
 
 #[derive(Debug, Clone, Default, Args)]

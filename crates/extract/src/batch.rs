@@ -3,17 +3,13 @@
 use std::sync::{Arc, LazyLock};
 
 use arrow_array::{
-    ArrayRef, RecordBatch, RecordBatchOptions, StringArray, TimestampMicrosecondArray,
+    ArrayRef, RecordBatch, RecordBatchOptions, StringArray,
     builder::{BooleanBuilder, Int64Builder, StringBuilder, TimestampMicrosecondBuilder},
     new_null_array,
 };
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef, TimeUnit};
 
-use crate::{
-    decode::{FIELDS, Kind, Record, Value},
-    extract::Settings,
-    id::RecordId,
-};
+use crate::decode::{FIELDS, Kind, Record, Value};
 
 static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
     let text = |name: &str, nullable| Field::new(name, DataType::Utf8, nullable);
@@ -35,7 +31,9 @@ static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
         text("source", false),
         text("source_file", false),
         Field::new("source_offset", DataType::Int64, false),
+        text("source_collection", true),
         text("machine", false),
+        text("user_name", true),
         text("_op", false),
         time("_cluster_ts", true),
         Field::new("_seq", DataType::Int64, true),
@@ -95,22 +93,53 @@ impl Column {
     }
 }
 
-/// The rows of one block.
+/// The rows of one block of lines, or of some documents.
 pub(crate) struct BatchBuilder {
     ids: StringBuilder,
     columns: Vec<Column>,
     parse_errors: StringBuilder,
     files: StringBuilder,
     offsets: Int64Builder,
+    machines: StringBuilder,
+    users: StringBuilder,
+    ops: StringBuilder,
+    cluster_times: TimestampMicrosecondBuilder,
+    sequences: Int64Builder,
+    deleted_at: TimestampMicrosecondBuilder,
+    synced_at: TimestampMicrosecondBuilder,
     lines: StringBuilder,
     rows: usize,
 }
 
-/// Where a row's line stands.
+/// What all rows of a batch have in common.
 #[derive(Clone, Copy)]
-pub(crate) struct Place<'a> {
+pub(crate) struct Origin<'a> {
+    /// The kind of source: `jsonl` or `mongodb`.
+    pub(crate) source: &'a str,
+    /// `database.collection` of a document.
+    pub(crate) collection: Option<&'a str>,
+    pub(crate) run_id: &'a str,
+}
+
+/// Where a row comes from.
+#[derive(Clone, Copy)]
+pub(crate) struct Provenance<'a> {
     pub(crate) file: &'a str,
     pub(crate) offset: u64,
+    pub(crate) machine: &'a str,
+    pub(crate) user: Option<&'a str>,
+    /// Microseconds since 1970 UTC.
+    pub(crate) synced_at: i64,
+    /// None where the source has no order of changes: a file.
+    pub(crate) order: Option<ChangeOrder>,
+}
+
+/// When a document was as the row says: later wins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ChangeOrder {
+    /// Microseconds since 1970 UTC.
+    pub(crate) cluster_ts: i64,
+    pub(crate) sequence: i64,
 }
 
 impl BatchBuilder {
@@ -124,6 +153,13 @@ impl BatchBuilder {
             parse_errors: StringBuilder::with_capacity(rows, 0),
             files: StringBuilder::with_capacity(rows, rows * 128),
             offsets: Int64Builder::with_capacity(rows),
+            machines: StringBuilder::with_capacity(rows, rows * 16),
+            users: StringBuilder::with_capacity(rows, 0),
+            ops: StringBuilder::with_capacity(rows, rows * 6),
+            cluster_times: TimestampMicrosecondBuilder::with_capacity(rows),
+            sequences: Int64Builder::with_capacity(rows),
+            deleted_at: TimestampMicrosecondBuilder::with_capacity(rows),
+            synced_at: TimestampMicrosecondBuilder::with_capacity(rows),
             lines: StringBuilder::with_capacity(rows, bytes),
             rows: 0,
         }
@@ -133,10 +169,8 @@ impl BatchBuilder {
         self.rows
     }
 
-    pub(crate) fn append(&mut self, id: RecordId, place: Place<'_>, line: &str, record: &Record<'_>) {
-        self.rows += 1;
-        self.ids
-            .append_value(std::str::from_utf8(&id.hex()).unwrap_or_default());
+    /// Adds a record as it is now; whether every member had the type that its column has.
+    pub(crate) fn append(&mut self, id: &str, from: Provenance<'_>, line: &str, record: &Record<'_>) -> bool {
         let mut unexpected = Vec::new();
         for (index, column) in self.columns.iter_mut().enumerate() {
             let (value, key) = record.value(index);
@@ -146,34 +180,65 @@ impl BatchBuilder {
         }
         self.parse_errors
             .append_option((!unexpected.is_empty()).then(|| unexpected.join(",")));
-        self.files.append_value(place.file);
-        self.offsets
-            .append_value(i64::try_from(place.offset).unwrap_or(i64::MAX));
+        self.append_trace(id, from, "upsert", None);
         self.lines.append_value(line);
+        unexpected.is_empty()
     }
 
-    pub(crate) fn finish(mut self, settings: &Settings) -> Result<RecordBatch, ArrowError> {
+    /// Adds that the document is gone since `at`, microseconds since 1970 UTC. The event has no content.
+    pub(crate) fn append_deletion(&mut self, id: &str, from: Provenance<'_>, at: i64) {
+        for column in &mut self.columns {
+            column.append(Value::Null);
+        }
+        self.parse_errors.append_null();
+        self.append_trace(id, from, "delete", Some(at));
+        self.lines.append_value("");
+    }
+
+    fn append_trace(&mut self, id: &str, from: Provenance<'_>, op: &str, deleted_at: Option<i64>) {
+        self.rows += 1;
+        self.ids.append_value(id);
+        self.files.append_value(from.file);
+        self.offsets
+            .append_value(i64::try_from(from.offset).unwrap_or(i64::MAX));
+        self.machines.append_value(from.machine);
+        self.users.append_option(from.user);
+        self.ops.append_value(op);
+        self.cluster_times
+            .append_option(from.order.map(|order| order.cluster_ts));
+        self.sequences
+            .append_option(from.order.map(|order| order.sequence));
+        self.deleted_at.append_option(deleted_at);
+        self.synced_at.append_value(from.synced_at);
+    }
+
+    pub(crate) fn finish(mut self, origin: Origin<'_>) -> Result<RecordBatch, ArrowError> {
         let rows = self.rows;
         let same =
             |text: &str| Arc::new(StringArray::from_iter_values(std::iter::repeat_n(text, rows))) as ArrayRef;
-        let null =
-            |name: &str| Ok::<_, ArrowError>(new_null_array(SCHEMA.field_with_name(name)?.data_type(), rows));
-        let synced_at =
-            TimestampMicrosecondArray::from_value(settings.synced_at_us, rows).with_timezone("+00:00");
+        let collection = match origin.collection {
+            Some(collection) => same(collection),
+            None => new_null_array(&DataType::Utf8, rows),
+        };
+        let time = |mut column: TimestampMicrosecondBuilder| {
+            Arc::new(column.finish().with_timezone("+00:00")) as ArrayRef
+        };
         let mut arrays: Vec<ArrayRef> = vec![Arc::new(self.ids.finish())];
         arrays.extend(self.columns.iter_mut().map(Column::finish));
         arrays.extend([
             Arc::new(self.parse_errors.finish()) as ArrayRef,
-            same("jsonl"),
+            same(origin.source),
             Arc::new(self.files.finish()),
             Arc::new(self.offsets.finish()),
-            same(&settings.machine),
-            same("upsert"),
-            null("_cluster_ts")?,
-            null("_seq")?,
-            null("_deleted_at")?,
-            same(&settings.run_id),
-            Arc::new(synced_at),
+            collection,
+            Arc::new(self.machines.finish()),
+            Arc::new(self.users.finish()),
+            Arc::new(self.ops.finish()),
+            time(self.cluster_times),
+            Arc::new(self.sequences.finish()),
+            time(self.deleted_at),
+            same(origin.run_id),
+            time(self.synced_at),
             Arc::new(self.lines.finish()),
         ]);
         let options = RecordBatchOptions::new().with_row_count(Some(rows));

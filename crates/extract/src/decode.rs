@@ -15,7 +15,7 @@ pub(crate) enum Kind {
     Text,
     /// `true` or `false`.
     Bool,
-    /// An ISO 8601 string, or milliseconds since 1970.
+    /// An ISO 8601 string, milliseconds since 1970, or a date of BSON as extended JSON.
     Time,
     /// Any value, as JSON text.
     Json,
@@ -158,6 +158,20 @@ impl Decoder {
         }
     }
 
+    /// Takes a record whose top-level members are known, as JSON without lone surrogates and of bounded depth.
+    pub(crate) fn record_of<'a>(&self, members: impl Iterator<Item = (&'a str, &'a str)>) -> Record<'a> {
+        let mut record = Record {
+            members: [None; FIELDS.len() * 2],
+            suspicion: Suspicion::NONE,
+        };
+        for (key, json) in members {
+            if let Some(slot) = self.slot(key) {
+                record.members[slot] = Some(json);
+            }
+        }
+        record
+    }
+
     fn slot(&self, key: &str) -> Option<usize> {
         let keys = self.by_length.get(key.len())?;
         keys.iter()
@@ -227,11 +241,18 @@ impl<'a> Record<'a> {
         (self.read(json, field.kind).unwrap_or(Value::Unexpected), key)
     }
 
+    /// Whether it has a member for this column, of whatever type.
+    pub(crate) fn has(&self, column: &str) -> bool {
+        let index = FIELDS.iter().position(|field| field.column == column);
+        index.is_some_and(|index| self.members[index].is_some())
+    }
+
     fn read(&self, json: &'a str, kind: Kind) -> Option<Value<'a>> {
         match kind {
             Kind::Text => self.text(json).map(Value::Text),
             Kind::Bool => json.parse().ok().map(Value::Bool),
             Kind::Time if json.starts_with('"') => timestamp::from_text(&self.text(json)?).map(Value::Micros),
+            Kind::Time if json.starts_with('{') => timestamp::from_date(json).map(Value::Micros),
             Kind::Time => timestamp::from_millis(json).map(Value::Micros),
             Kind::Json => self.suspicion.clear(json).map(Value::Text),
             Kind::Origin => self.kind_of(json),

@@ -19,18 +19,20 @@ use crate::{
 
 const FILE_NAME: &str = "extraction_failures.jsonl";
 
-/// A line that is no record.
+/// A line or document that is no record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetter {
     /// Hash of file, offset and bytes.
     pub id: RecordId,
-    /// [`SourceFile::name`](crate::SourceFile::name).
+    /// The kind of source: `jsonl` or `mongodb`.
+    pub source: &'static str,
+    /// [`SourceFile::name`](crate::SourceFile::name), or `database.collection/_id`.
     pub file: String,
     /// Where the line begins.
     pub offset: u64,
     /// Why it is no record.
     pub reason: String,
-    /// The line without its end.
+    /// The line without its end, or the document as BSON.
     pub bytes: Vec<u8>,
 }
 
@@ -39,15 +41,15 @@ pub struct DeadLetter {
 pub struct Entry {
     /// Hash of file, offset and bytes.
     pub id: RecordId,
-    /// The kind of source: `jsonl`.
+    /// The kind of source: `jsonl` or `mongodb`.
     pub source: String,
-    /// The file's canonical path.
+    /// The file's canonical path, or `database.collection/_id`.
     pub file: String,
     /// Where the line begins.
     pub offset: u64,
     /// Why it is no record.
     pub reason: String,
-    /// The line without its end.
+    /// The line without its end, or the document as BSON.
     pub bytes_base64: String,
     /// When it was queued: ISO 8601, UTC.
     pub at: String,
@@ -56,10 +58,11 @@ pub struct Entry {
 }
 
 impl DeadLetter {
-    pub(crate) fn new(file: &str, offset: u64, reason: String, bytes: &[u8]) -> Self {
+    pub(crate) fn new(source: &'static str, file: &str, offset: u64, reason: String, bytes: &[u8]) -> Self {
         let id = RecordId::of_dead_letter(file, offset, bytes);
         Self {
             id,
+            source,
             file: file.to_owned(),
             offset,
             reason,
@@ -107,7 +110,7 @@ fn write_entries(mut file: File, letters: &[DeadLetter], at: Timestamp, run_id: 
     for letter in letters {
         let entry = Entry {
             id: letter.id,
-            source: "jsonl".into(),
+            source: letter.source.to_owned(),
             file: letter.file.clone(),
             offset: letter.offset,
             reason: letter.reason.clone(),

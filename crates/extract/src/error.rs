@@ -11,6 +11,8 @@ pub enum ErrorKind {
     Io,
     /// A file of our own has contents we do not understand.
     Format,
+    /// MongoDB cannot be reached, or refuses; the message names the setting to look at.
+    Source,
     /// The machine refused a thread, or one ended early.
     Thread,
 }

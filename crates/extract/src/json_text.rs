@@ -26,6 +26,12 @@ pub(crate) struct Suspicion {
 }
 
 impl Suspicion {
+    /// Of text that is known to be harmless.
+    pub(crate) const NONE: Self = Self {
+        surrogate: false,
+        deep: false,
+    };
+
     pub(crate) fn of(line: &str) -> Self {
         let bytes = line.as_bytes();
         let surrogate =

@@ -7,14 +7,8 @@
 //! A second source (MongoDB) gets a module of its own beside `blocks` and `parse`: it yields documents with a resume
 //! token instead of lines with an offset, and shares `decode`, `json_text`, `batch` and `dlq`.
 
-mod extract;
-mod files;
-mod plan;
-mod positions;
-
-mod blocks;
-mod chunk;
-mod parse;
+mod jsonl;
+pub mod mongo;
 
 mod batch;
 mod decode;
@@ -29,10 +23,10 @@ mod id;
 mod tests;
 
 pub use batch::schema;
-pub use chunk::{Chunk, Counts, KnownIds};
 pub use error::{Error, ErrorKind, Result};
-pub use extract::{Extraction, FileCounts, Settings, extract};
-pub use files::{Discovery, SourceFile, discover};
 pub use id::RecordId;
-pub use plan::{Plan, PlannedFile, ReadPlan, Resume, plan};
-pub use positions::{FilePosition, PositionUpdate, PositionUpdates, Positions, Tail};
+pub use jsonl::{
+    Chunk, Counts, Discovery, Extraction, FileCounts, FilePosition, KnownIds, Plan, PlannedFile,
+    PositionUpdate, PositionUpdates, Positions, ReadPlan, Resume, Settings, SourceFile, Tail, discover,
+    extract, plan,
+};

@@ -5,6 +5,11 @@ use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 /// 0001-01-01 and 9999-12-31: what lies outside, some reader of the lake refuses (Python's dates among them).
 const RANGE: std::ops::RangeInclusive<i64> = -62_135_596_800_000_000..=253_402_300_799_999_999;
 
+/// Whether every reader of the lake takes this instant, in microseconds.
+pub(crate) fn is_readable(micros: i64) -> bool {
+    RANGE.contains(&micros)
+}
+
 /// Reads ISO 8601; without an offset it is taken as UTC.
 pub(crate) fn from_text(text: &str) -> Option<i64> {
     let micros = from_compact(text.as_bytes()).or_else(|| from_iso(text))?;
@@ -27,6 +32,15 @@ pub(crate) fn from_millis(number: &str) -> Option<i64> {
         .contains(&micros)
         .then_some(micros as i64);
     micros.filter(|micros| RANGE.contains(micros))
+}
+
+/// Reads a BSON date in extended JSON: `{"$date":"…"}`, or `{"$date":{"$numberLong":"…"}}` outside of 1970 to 9999.
+pub(crate) fn from_date(json: &str) -> Option<i64> {
+    let date = json.strip_prefix("{\"$date\":")?.strip_suffix('}')?;
+    match date.strip_prefix("{\"$numberLong\":\"") {
+        Some(millis) => from_millis(millis.strip_suffix("\"}")?),
+        None => from_text(date.strip_prefix('"')?.strip_suffix('"')?),
+    }
 }
 
 fn from_iso(text: &str) -> Option<i64> {

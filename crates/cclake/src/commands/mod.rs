@@ -26,7 +26,7 @@ pub(crate) fn dispatch(cli: Cli, printer: &Printer) -> anyhow::Result<ExitStatus
     let plain = || resolve(&global, &SourceArgs::default());
     match cli.command {
         Command::Run(args) => run::run(&settings(&args.source)?, &args, printer),
-        Command::Extract(args) => extract::extract(&settings(&args)?, printer),
+        Command::Extract(args) => extract::extract(&settings(&args.source)?, &args, printer),
         Command::Load => load::load(&plain()?, printer),
         Command::Transform(args) => transform::transform(&plain()?, &args, printer),
         Command::Test(args) => test::test(&plain()?, &args, printer),
@@ -48,6 +48,7 @@ fn resolve(global: &Global, source: &SourceArgs) -> anyhow::Result<Settings> {
         config: global.config.clone(),
         data_dir: global.data_dir.clone(),
         paths: source.paths.clone(),
+        source: source.source.clone(),
         prices: global.prices.clone(),
     };
     Settings::resolve(&flags, &Environment::of_process()?)

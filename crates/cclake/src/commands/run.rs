@@ -16,8 +16,8 @@ use crate::printer::Printer;
 use crate::progress::Progress;
 use crate::settings::Settings;
 use crate::stages::{
-    Blueprint, BuildScope, Engine, Holdings, IngestReport, Ingested, Run, build, ingest, is_out_of_memory,
-    open_lake, open_warehouse, with_room,
+    Blueprint, BuildScope, Destination, Engine, Holdings, IngestReport, Ingested, Run, build, increment,
+    ingest, is_out_of_memory, open_lake, open_warehouse, with_room,
 };
 use crate::summary::{self, Summary};
 
@@ -56,8 +56,11 @@ pub(crate) fn run(settings: &Settings, args: &RunArgs, printer: &Printer) -> any
             settings,
             &data,
             &run,
-            &mut lake,
-            Some(&warehouse),
+            increment(settings),
+            Destination {
+                lake: &mut lake,
+                warehouse: Some(&warehouse),
+            },
             &progress,
             plan_ahead,
         )?;

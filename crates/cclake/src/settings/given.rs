@@ -30,7 +30,7 @@ pub(super) fn read_file(
         };
         let values = texts(&value).with_context(|| {
             format!(
-                "{}: `{name}` must be a text, a number or a list of texts",
+                "{}: `{name}` must be a text, a number, true or false, or a list of texts",
                 path.display()
             )
         })?;
@@ -74,6 +74,8 @@ fn texts(value: &toml::Value) -> Option<Vec<String>> {
     match value {
         toml::Value::String(text) => Some(vec![text.clone()]),
         toml::Value::Integer(number) => Some(vec![number.to_string()]),
+        toml::Value::Float(number) => Some(vec![number.to_string()]),
+        toml::Value::Boolean(value) => Some(vec![value.to_string()]),
         toml::Value::Array(items) => items
             .iter()
             .map(|item| item.as_str().map(str::to_owned))
@@ -107,6 +109,13 @@ pub(super) fn read_environment(environment: &Environment, given: &mut BTreeMap<K
 
 /// What the command line says.
 pub(super) fn read_flags(flags: &Flags, given: &mut BTreeMap<Key, Given>) -> anyhow::Result<()> {
+    if let Some(source) = &flags.source {
+        let given_here = Given {
+            values: vec![source.clone()],
+            origin: Origin::Flag("--source"),
+        };
+        given.insert(Key::Source, given_here);
+    }
     let single = |path: &Option<PathBuf>| path.iter().cloned().collect::<Vec<_>>();
     for (key, flag, paths) in [
         (Key::DataDir, "--data-dir", single(&flags.data_dir)),

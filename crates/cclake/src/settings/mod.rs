@@ -5,8 +5,10 @@ mod table;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use cclake_extract::mongo::{MongoSettings, without_secrets};
 use cclake_lake::PartitionBy;
 use jiff::tz::TimeZone;
 use serde::Serialize;
@@ -90,10 +92,23 @@ pub(crate) struct Flags {
     pub(crate) config: Option<PathBuf>,
     /// `--data-dir`.
     pub(crate) data_dir: Option<PathBuf>,
+    /// `--source`.
+    pub(crate) source: Option<String>,
     /// `--path`, repeated.
     pub(crate) paths: Vec<PathBuf>,
     /// `--prices`.
     pub(crate) prices: Option<PathBuf>,
+}
+
+/// Where conversations come from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum SourceKind {
+    /// Claude Code's files.
+    #[default]
+    Jsonl,
+    /// A collection.
+    Mongodb,
 }
 
 /// What gold does with a document deleted at its source.
@@ -131,6 +146,14 @@ pub(crate) enum TransformEngine {
 pub(crate) struct Settings {
     /// See [`SETTINGS`] for what each means.
     pub(crate) data_dir: PathBuf,
+    /// Where conversations come from.
+    pub(crate) source: SourceKind,
+    /// MongoDB's collection.
+    pub(crate) mongo: MongoSettings,
+    /// How long to gather changes.
+    pub(crate) cdc_buffer: Duration,
+    /// Whether the first extract from MongoDB brings what is there.
+    pub(crate) backfill_all_historical: bool,
     /// Source folders.
     pub(crate) paths: Vec<PathBuf>,
     /// Name of this machine.
@@ -217,6 +240,11 @@ impl Resolver<'_> {
         };
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let settings = Settings {
+            source: self.one_of(Key::Source, SOURCES)?,
+            mongo: self.mongo()?,
+            cdc_buffer: self.seconds(Key::CdcBufferSeconds, 0.5)?,
+            backfill_all_historical: self
+                .one_of(Key::BackfillAllHistorical, &[("true", true), ("false", false)])?,
             paths: self.paths()?,
             machine: self.machine(&data_dir)?,
             duckdb_path: self.path(Key::DuckdbPath, in_data("analytics.db"))?,
@@ -386,6 +414,35 @@ impl Resolver<'_> {
         })
     }
 
+    fn mongo(&mut self) -> anyhow::Result<MongoSettings> {
+        let default = |key: Key| move || key.setting().default.to_owned();
+        let uri = self.take(Key::MongoUri)?;
+        let uri = uri.unwrap_or_else(default(Key::MongoUri));
+        self.note(Key::MongoUri, without_secrets(&uri));
+        Ok(MongoSettings {
+            uri,
+            database: self.text(Key::MongoDb, default(Key::MongoDb))?,
+            collection: self.text(Key::MongoCollection, default(Key::MongoCollection))?,
+            batch_size: u32::try_from(self.number(Key::BatchSize, 10_000, [1, 1_000_000])?)?,
+        })
+    }
+
+    fn seconds(&mut self, key: Key, least: f64) -> anyhow::Result<Duration> {
+        const MOST: f64 = 86_400.0;
+        let text = self
+            .take(key)?
+            .unwrap_or_else(|| key.setting().default.to_owned());
+        let seconds = match text.parse() {
+            Ok(seconds) if (least..=MOST).contains(&seconds) => seconds,
+            _ => bail!(
+                "{} is `{text}`: give a number of seconds from {least} to {MOST}",
+                self.place(key)
+            ),
+        };
+        self.note(key, &text);
+        Ok(Duration::from_secs_f64(seconds))
+    }
+
     fn time_zone(&mut self) -> anyhow::Result<String> {
         let zone = self.text(Key::TimeZone, machine_time_zone)?;
         if time_zone(&zone).is_none() {
@@ -418,6 +475,8 @@ const PARTITIONINGS: &[(&str, PartitionBy)] = &[
     ("month", PartitionBy::Month),
     ("none", PartitionBy::None),
 ];
+
+const SOURCES: &[(&str, SourceKind)] = &[("jsonl", SourceKind::Jsonl), ("mongodb", SourceKind::Mongodb)];
 
 const ENGINES: &[(&str, TransformEngine)] = &[
     ("builtin", TransformEngine::Builtin),

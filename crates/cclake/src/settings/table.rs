@@ -20,8 +20,22 @@ pub(crate) struct Setting {
 pub(crate) enum Key {
     /// Where everything lives.
     DataDir,
+    /// Where conversations come from.
+    Source,
     /// Source folders.
     Paths,
+    /// MongoDB's connection string.
+    MongoUri,
+    /// MongoDB database.
+    MongoDb,
+    /// MongoDB collection.
+    MongoCollection,
+    /// Documents per answer.
+    BatchSize,
+    /// Seconds of changes per lake commit.
+    CdcBufferSeconds,
+    /// Whether the first extract reads what is there.
+    BackfillAllHistorical,
     /// Name of this machine.
     Machine,
     /// DuckDB file.
@@ -69,6 +83,55 @@ impl Key {
                 env: "CCLAKE_DATA_DIR",
                 default: "$XDG_DATA_HOME/cclake, else ~/.local/share/cclake",
                 doc: "Folder that holds the lake, the warehouse, the dead letters and the positions. One process owns it at a time.",
+            },
+            Self::Source => &Setting {
+                key: Self::Source,
+                name: "source",
+                env: "CCLAKE_SOURCE",
+                default: "jsonl",
+                doc: "Where conversations come from: `jsonl`, Claude Code's own files (`paths`), or `mongodb`, one collection (`mongo_uri`, `mongo_db`, `mongo_collection`). On the command line `--source`.",
+            },
+            Self::MongoUri => &Setting {
+                key: Self::MongoUri,
+                name: "mongo_uri",
+                env: "MONGO_URI",
+                default: "mongodb://localhost:27017",
+                doc: "MongoDB's connection string. Its secrets are never shown.",
+            },
+            Self::MongoDb => &Setting {
+                key: Self::MongoDb,
+                name: "mongo_db",
+                env: "MONGO_DB",
+                default: "claude_logs",
+                doc: "MongoDB database that holds the conversations.",
+            },
+            Self::MongoCollection => &Setting {
+                key: Self::MongoCollection,
+                name: "mongo_collection",
+                env: "MONGO_COLLECTION",
+                default: "entries",
+                doc: "Its collection with one document per record. claude-mongo-sync's is `conversations`.",
+            },
+            Self::BatchSize => &Setting {
+                key: Self::BatchSize,
+                name: "batch_size",
+                env: "BATCH_SIZE",
+                default: "10000",
+                doc: "Documents that one answer of MongoDB brings at most (an answer is never larger than 16 MB).",
+            },
+            Self::CdcBufferSeconds => &Setting {
+                key: Self::CdcBufferSeconds,
+                name: "cdc_buffer_seconds",
+                env: "CDC_BUFFER_SECONDS",
+                default: "60",
+                doc: "Seconds for which `extract --follow` gathers changes before it commits them to the lake; sooner when they are many. From 0.5 on.",
+            },
+            Self::BackfillAllHistorical => &Setting {
+                key: Self::BackfillAllHistorical,
+                name: "backfill_all_historical",
+                env: "BACKFILL_ALL_HISTORICAL",
+                default: "true",
+                doc: "Whether the first extract from MongoDB brings what is there already (`true`), or only what comes from then on (`false`).",
             },
             Self::Paths => &Setting {
                 key: Self::Paths,
@@ -203,7 +266,14 @@ impl Key {
 /// In the order in which `cclake config` prints them.
 pub(crate) static SETTINGS: &[&Setting] = &[
     Key::DataDir.setting(),
+    Key::Source.setting(),
     Key::Paths.setting(),
+    Key::MongoUri.setting(),
+    Key::MongoDb.setting(),
+    Key::MongoCollection.setting(),
+    Key::BatchSize.setting(),
+    Key::CdcBufferSeconds.setting(),
+    Key::BackfillAllHistorical.setting(),
     Key::Machine.setting(),
     Key::DuckdbPath.setting(),
     Key::IcebergWarehousePath.setting(),

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::{BuildSummary, Facts, Stage, Summary, megabytes};
 use crate::labels::Labels;
+use crate::settings::SourceKind;
 use crate::stages::IngestReport;
 
 /// Lists longer than this end in "and N more".
@@ -30,19 +31,27 @@ pub(crate) fn render(summary: &Summary, next: &[String]) -> String {
 
 /// What was read and what became of it.
 pub(crate) fn lines(report: &IngestReport) -> String {
+    let mut text = match report.source {
+        SourceKind::Jsonl => files_text(report),
+        SourceKind::Mongodb => documents_text(report),
+    };
+    if report.lines.dead_lettered > 0 {
+        text.push_str("            `cclake dlq list` shows the dead letters\n");
+    }
+    text
+}
+
+fn files_text(report: &IngestReport) -> String {
     let lines = &report.lines;
     let files = &report.files;
-    let mut text = format!(
-        "Read        {} lines = {} new + {} already there + {} dead-lettered + {} pending\n",
+    format!(
+        "Read        {} lines = {} new + {} already there + {} dead-lettered + {} pending\n\
+         Files       {} new, {} grown, {} read again, {} unchanged{} ({:.1} MB)\n",
         count(lines.read),
         count(lines.new),
         count(lines.already_there),
         count(lines.dead_lettered),
         count(lines.pending),
-    );
-    let _ = writeln!(
-        text,
-        "Files       {} new, {} grown, {} read again, {} unchanged{} ({:.1} MB)",
         count(files.new),
         count(files.grown),
         count(files.reread),
@@ -53,9 +62,25 @@ pub(crate) fn lines(report: &IngestReport) -> String {
             String::new()
         },
         megabytes(lines.bytes),
+    )
+}
+
+fn documents_text(report: &IngestReport) -> String {
+    let documents = &report.lines;
+    let mut text = format!(
+        "Read        {} documents = {} to the lake + {} dead-lettered + {} dead-lettered before ({:.1} MB)\n",
+        count(documents.read),
+        count(documents.new),
+        count(documents.dead_lettered),
+        count(documents.already_there),
+        megabytes(documents.bytes),
     );
-    if lines.dead_lettered > 0 {
-        text.push_str("            `cclake dlq list` shows the dead letters\n");
+    if report.unexpected > 0 {
+        let _ = writeln!(
+            text,
+            "            {} of them have a value that its column cannot hold: null there, whole in _raw_json",
+            count(report.unexpected)
+        );
     }
     text
 }

@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::{Context, Error, ErrorKind, Result},
-    files::SourceFile,
     id::RecordId,
+    jsonl::files::SourceFile,
 };
 
 /// Of the file's layout. Another number is read as "nothing known", which only costs a second reading.

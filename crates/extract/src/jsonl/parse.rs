@@ -4,16 +4,19 @@ use arrow_array::RecordBatch;
 use memchr::memchr;
 
 use crate::{
-    batch::{BatchBuilder, Place},
-    blocks::{Block, End, Segment},
+    batch::{BatchBuilder, Origin, Provenance},
     decode::{Decoder, Record},
     dlq::DeadLetter,
     error::{Error, ErrorKind, Result},
-    extract::Settings,
     id::RecordId,
-    plan::Plan,
-    positions::Tail,
+    jsonl::blocks::{Block, End, Segment},
+    jsonl::extract::Settings,
+    jsonl::plan::Plan,
+    jsonl::positions::Tail,
 };
+
+/// The kind of source, as rows and dead letters name it.
+const SOURCE: &str = "jsonl";
 
 /// A block whose lines are decoded.
 pub(crate) struct Parsed {
@@ -71,7 +74,11 @@ impl<'a> Parser<'a> {
             segments.push(self.segment(segment, &block.bytes[segment.range.clone()], &mut batch, &mut ids));
         }
         let batch = batch
-            .finish(self.settings)
+            .finish(Origin {
+                source: SOURCE,
+                collection: None,
+                run_id: &self.settings.run_id,
+            })
             .map_err(|error| Error::new(ErrorKind::Format, format!("building a batch: {error}")))?;
         Ok(Parsed {
             number: block.number,
@@ -101,14 +108,27 @@ impl<'a> Parser<'a> {
                 Ok(Some((text, record))) => {
                     let id = RecordId::of_line(line);
                     ids.push(id);
-                    batch.append(id, Place { file, offset }, text, &record);
+                    let from = Provenance {
+                        file,
+                        offset,
+                        machine: &self.settings.machine,
+                        user: None,
+                        synced_at: self.settings.synced_at_us,
+                        order: None,
+                    };
+                    batch.append(
+                        std::str::from_utf8(&id.hex()).unwrap_or_default(),
+                        from,
+                        text,
+                        &record,
+                    );
                     tail = TailState::Loaded(Tail {
                         id,
                         length: line.len() as u64,
                     });
                 }
                 Err(_) if is_tail => tail = TailState::Pending,
-                Err(reason) => dead.push(DeadLetter::new(file, offset, reason, line)),
+                Err(reason) => dead.push(DeadLetter::new(SOURCE, file, offset, reason, line)),
             }
         }
         ParsedSegment {

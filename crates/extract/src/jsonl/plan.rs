@@ -10,9 +10,9 @@ use std::{
 use blake3::Hasher;
 
 use crate::{
-    files::SourceFile,
     id::RecordId,
-    positions::{FilePosition, Positions},
+    jsonl::files::SourceFile,
+    jsonl::positions::{FilePosition, Positions},
 };
 
 /// Large enough for BLAKE3 to use its widest instructions, small enough for the cache.

@@ -14,7 +14,7 @@ use blake3::Hasher;
 use crossbeam_channel::{Receiver, Sender};
 use memchr::memrchr;
 
-use crate::plan::{Plan, PlannedFile, ReadPlan};
+use crate::jsonl::plan::{Plan, PlannedFile, ReadPlan};
 
 /// Enough lines to keep a worker busy for some milliseconds, few enough to keep a dozen blocks in memory.
 const BLOCK_BYTES: usize = 2 << 20;

@@ -6,13 +6,13 @@ use arrow_array::{BooleanArray, RecordBatch};
 use arrow_select::filter::filter_record_batch;
 
 use crate::{
-    blocks::End,
     dlq::DeadLetter,
     error::{Error, ErrorKind, Result},
     id::RecordId,
-    parse::{Parsed, ParsedSegment, TailState},
-    plan::{Plan, PlannedFile, ReadPlan},
-    positions::{FilePosition, PositionUpdate, PositionUpdates},
+    jsonl::blocks::End,
+    jsonl::parse::{Parsed, ParsedSegment, TailState},
+    jsonl::plan::{Plan, PlannedFile, ReadPlan},
+    jsonl::positions::{FilePosition, PositionUpdate, PositionUpdates},
 };
 
 /// What became of the lines read. `lines = new + already_there + dead_lettered + pending`, always.

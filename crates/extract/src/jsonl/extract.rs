@@ -10,12 +10,12 @@ use std::{
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::{
-    blocks::{self, Block, Outlet},
-    chunk::{Assembler, Chunk, Counts, KnownIds},
     error::{Context, Error, ErrorKind, Result},
     id::RecordId,
-    parse::{Parsed, Parser},
-    plan::{Plan, ReadPlan},
+    jsonl::blocks::{self, Block, Outlet},
+    jsonl::chunk::{Assembler, Chunk, Counts, KnownIds},
+    jsonl::parse::{Parsed, Parser},
+    jsonl::plan::{Plan, ReadPlan},
 };
 
 /// What every row says of its run, and how much to do at once.

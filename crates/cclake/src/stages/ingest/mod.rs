@@ -1,16 +1,20 @@
-//! Source → lake → `raw`, chunk by chunk: dead letters first, then rows, then positions, so that whatever moment a
-//! crash picks, a position never leads its rows and no bad line is forgotten.
+//! Source → lake → `raw`, chunk by chunk: dead letters first, then rows, and positions with them or behind them, so that
+//! whatever moment a crash picks, a position never leads its rows and no bad record is forgotten.
 
-use std::collections::{BTreeMap, HashSet};
+mod documents;
+mod files;
+
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use arrow_array::cast::AsArray as _;
-use arrow_array::{Array as _, RecordBatch};
-use cclake_extract::{Chunk, Counts, FileCounts, KnownIds, Plan, PlannedFile, Positions, ReadPlan, dlq};
+use arrow_array::RecordBatch;
+use cclake_extract::dlq::{self, DeadLetter};
+use cclake_extract::mongo::Pass;
+use cclake_extract::{Counts, FileCounts};
 use cclake_lake::{Commit, Lake, LakeSettings};
 use cclake_warehouse::{LakeMark, Warehouse};
 use serde::Serialize;
@@ -18,11 +22,7 @@ use serde::Serialize;
 use super::load::{Loader, News, RowCounts};
 use crate::data_dir::{DataDir, make_private};
 use crate::progress::Progress;
-use crate::settings::Settings;
-
-/// Bytes of input per lake snapshot: enough for decent files, few enough to hold three of them as Arrow (about twice that)
-/// in memory.
-const CHUNK_BYTES: usize = 32 << 20;
+use crate::settings::{Settings, SourceKind};
 
 /// What the loader may be told before it listens: a snapshot, and the rows that the lake writes next.
 const NEWS_AHEAD: usize = 2;
@@ -49,7 +49,9 @@ impl Run {
 /// What one pass over the source brought.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct IngestReport {
-    /// Lines read and what became of them; they add up.
+    /// Where it came from.
+    pub source: SourceKind,
+    /// Lines or documents read and what became of them; they add up.
     pub lines: LineCounts,
     /// Files by what was done with them.
     pub files: FileReport,
@@ -57,7 +59,9 @@ pub(crate) struct IngestReport {
     pub rows: RowCounts,
     /// Snapshots committed to the lake.
     pub lake_commits: u64,
-    /// Files that could not be read, a sentence each.
+    /// Rows with a member that no column could take; `_parse_error` names it.
+    pub unexpected: u64,
+    /// Files that could not be read, and the like, a sentence each.
     pub warnings: Vec<String>,
     /// Time spent waiting for parsed chunks.
     pub extract_seconds: f64,
@@ -144,15 +148,22 @@ pub(crate) fn open_lake(settings: &Settings, cores: usize) -> anyhow::Result<Lak
     Ok(lake)
 }
 
-/// Reads what is new at the source into the lake, and from there at once into `warehouse` if one is given: while one chunk
+/// Where rows go.
+pub(crate) struct Destination<'a> {
+    pub lake: &'a mut Lake,
+    /// Where they are loaded at once.
+    pub warehouse: Option<&'a Warehouse>,
+}
+
+/// Reads what is new at the source into the lake, and from there at once into the warehouse if one is given: while one chunk
 /// is loaded, the next is written to the lake and the one after it is parsed. `afterwards` is called once the lake has them
 /// all, while the last ones are loaded.
 pub(crate) fn ingest(
     settings: &Settings,
     data: &DataDir,
     run: &Run,
-    lake: &mut Lake,
-    warehouse: Option<&Warehouse>,
+    pass: Pass,
+    Destination { lake, warehouse }: Destination<'_>,
     progress: &Progress,
     afterwards: impl FnOnce(&IngestReport) -> anyhow::Result<()> + Send,
 ) -> anyhow::Result<Ingested> {
@@ -164,11 +175,14 @@ pub(crate) fn ingest(
         lake,
         loader: warehouse.is_some().then_some(teller),
         written: Duration::ZERO,
-        report: IngestReport::default(),
+        report: IngestReport {
+            source: settings.source,
+            ..IngestReport::default()
+        },
     };
     let (kept, loaded) = std::thread::scope(|scope| {
         let keeper = scope.spawn(|| {
-            let report = keeper.keep(progress)?;
+            let report = keeper.keep(pass, progress)?;
             afterwards(&report)?;
             anyhow::Ok(report)
         });
@@ -186,6 +200,13 @@ pub(crate) fn ingest(
         }
     });
     Ok(Ingested { report, loaded })
+}
+
+/// What is new, which the first time is everything, unless the settings say otherwise.
+pub(crate) fn increment(settings: &Settings) -> Pass {
+    Pass::Increment {
+        history: settings.backfill_all_historical,
+    }
 }
 
 /// A pass over the source: it is in the lake.
@@ -210,77 +231,22 @@ struct Keeper<'a> {
 }
 
 impl Keeper<'_> {
-    fn keep(mut self, progress: &Progress) -> anyhow::Result<IngestReport> {
-        let began = Instant::now();
-        let (settings, run) = (self.settings, self.run);
-        let mut positions = Positions::load(&self.data.positions())?;
-        let found = cclake_extract::discover(&settings.paths)?;
-        let plan = cclake_extract::plan(found.files, &mut positions, stamp(self.lake).as_deref());
-        let known = known_ids(settings, self.lake, &plan)?;
-        let dead_ids = if plan.is_empty() {
-            HashSet::new()
-        } else {
-            dlq::load_ids(&settings.dead_letter_dir)?
-        };
-        progress.begin("extract", bytes_to_read(&plan));
-        let mut busy = Duration::ZERO;
-        let extraction = cclake_extract::extract(
-            &plan,
-            known,
-            &dead_ids,
-            &cclake_extract::Settings {
-                machine: settings.machine.clone(),
-                run_id: run.id.clone(),
-                synced_at_us: run.started_at.as_microsecond(),
-                threads: settings.threads,
-                chunk_bytes: CHUNK_BYTES,
-            },
-            &mut |chunk| {
-                let bytes = chunk.counts.bytes;
-                let began = Instant::now();
-                self.take(chunk, &mut positions)?;
-                busy += began.elapsed();
-                progress.advance(bytes);
-                anyhow::Ok(())
-            },
-        )?;
-        progress.end();
-        let mut report = self.report;
-        report.lines = extraction.counts.into();
-        report.files = extraction.files.into();
-        report.warnings = found.warnings.into_iter().chain(extraction.warnings).collect();
-        report.extract_seconds = began.elapsed().saturating_sub(busy).as_secs_f64();
-        report.lake_seconds = self.written.as_secs_f64();
-        Ok(report)
-    }
-
-    /// Dead letters, then rows, then the positions behind both.
-    fn take(&mut self, chunk: Chunk, positions: &mut Positions) -> anyhow::Result<()> {
-        self.queue(&chunk)?;
-        let snapshot = if chunk.batches.is_empty() {
-            None
-        } else {
-            self.tell(|| News::Rows(chunk.batches.clone()));
-            Some(self.write(chunk.batches)?)
-        };
-        positions.apply(chunk.positions);
-        positions.stamp = stamp(self.lake);
-        positions.save(&self.data.positions())?;
-        if let Some(mark) = snapshot {
-            self.tell(|| News::Snapshot(mark));
+    fn keep(self, pass: Pass, progress: &Progress) -> anyhow::Result<IngestReport> {
+        match self.settings.source {
+            SourceKind::Jsonl => self.keep_files(progress),
+            SourceKind::Mongodb => self.keep_documents(pass, progress),
         }
-        Ok(())
     }
 
-    fn queue(&self, chunk: &Chunk) -> anyhow::Result<()> {
+    fn queue(&self, letters: &[DeadLetter]) -> anyhow::Result<()> {
         let folder = &self.settings.dead_letter_dir;
-        if !chunk.dead_letters.is_empty() {
+        if !letters.is_empty() {
             make_private(folder)
                 .with_context(|| format!("cannot create the folder of dead letters {}", folder.display()))?;
         }
         Ok(dlq::append(
             folder,
-            &chunk.dead_letters,
+            letters,
             self.run.started_at.as_microsecond(),
             &self.run.id,
         )?)
@@ -291,14 +257,23 @@ impl Keeper<'_> {
         self.loader = self.loader.take().filter(|loader| loader.send(news()).is_ok());
     }
 
-    fn write(&mut self, batches: Vec<RecordBatch>) -> anyhow::Result<LakeMark> {
+    /// Commits rows together with the position behind them, if the lake is to keep it.
+    fn write(
+        &mut self,
+        batches: Vec<RecordBatch>,
+        properties: BTreeMap<String, String>,
+    ) -> anyhow::Result<LakeMark> {
         let commit = Commit {
             commit_id: uuid::Uuid::now_v7().to_string(),
             summary: BTreeMap::from([("cclake.run-id".to_owned(), self.run.id.clone())]),
-            properties: BTreeMap::new(),
+            properties,
         };
         let began = Instant::now();
-        let head = self.lake.append(batches, &commit)?;
+        let head = if batches.is_empty() {
+            Some(self.lake.checkpoint(&commit)?)
+        } else {
+            self.lake.append(batches, &commit)?
+        };
         self.written += began.elapsed();
         self.report.lake_commits += 1;
         Ok(LakeMark {
@@ -308,45 +283,4 @@ impl Keeper<'_> {
                 .sequence_number,
         })
     }
-}
-
-/// What positions must be stamped with to be trusted: they belong to this very state of the lake.
-fn stamp(lake: &Lake) -> Option<String> {
-    Some(format!("{}/{}", lake.table_uuid(), lake.head()?.snapshot_id))
-}
-
-/// What the lake holds of the files that must be read again.
-fn known_ids(settings: &Settings, lake: &Lake, plan: &Plan) -> anyhow::Result<KnownIds> {
-    let mut known = KnownIds::default();
-    let rereads: HashSet<&str> = plan.rereads().collect();
-    if rereads.is_empty() {
-        return Ok(known);
-    }
-    lake.scan_columns(&["source_file", "_id", "machine"], &mut |batch: RecordBatch| {
-        let [files, ids, machines] = [0, 1, 2].map(|column| batch.column(column).as_string_opt::<i32>());
-        let columns = files
-            .zip(ids)
-            .zip(machines)
-            .context("the lake's text columns are not text")?;
-        let ((files, ids), machines) = columns;
-        for row in 0..files.len() {
-            if machines.value(row) == settings.machine && rereads.contains(files.value(row)) {
-                // Another source's ids are no hashes of lines; its rows are none of these files'.
-                if let Ok(id) = ids.value(row).parse() {
-                    known.add(files.value(row), id);
-                }
-            }
-        }
-        anyhow::Ok(())
-    })?;
-    Ok(known)
-}
-
-fn bytes_to_read(plan: &Plan) -> u64 {
-    let bytes = |file: &PlannedFile| match &file.action {
-        ReadPlan::Unchanged(_) => 0,
-        ReadPlan::Resume(resume) => file.file.size.saturating_sub(resume.offset()),
-        ReadPlan::Fresh | ReadPlan::Reread => file.file.size,
-    };
-    plan.files.iter().map(bytes).sum()
 }

@@ -1,0 +1,253 @@
+//! A document as a row: the three shapes in which conversations lie in MongoDB, told apart by what they carry.
+
+use bson::{DateTime, RawBsonRef, RawDocument};
+
+use super::{
+    id,
+    json::{self, Form, Undecodable},
+};
+use crate::{
+    batch::{BatchBuilder, ChangeOrder, Provenance},
+    decode::{Decoder, Record},
+    id::RecordId,
+};
+
+/// The machine of a document that names none.
+const UNKNOWN_MACHINE: &str = "unknown";
+
+/// What becomes of one document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Row {
+    /// Whether every member had the type that its column has.
+    pub(crate) as_expected: bool,
+}
+
+/// Turns documents into rows; keeps its buffers from one to the next.
+pub(crate) struct DocumentReader {
+    decoder: Decoder,
+    /// `database.collection`.
+    namespace: String,
+    /// The run's time for documents that do not say when they were written.
+    now_us: i64,
+    json: String,
+    /// The end of each member's JSON in `json`, with where it begins and its key.
+    members: Vec<Member>,
+}
+
+struct Member {
+    key: std::ops::Range<usize>,
+    value: std::ops::Range<usize>,
+}
+
+/// What stands beside the record's own members.
+#[derive(Default)]
+struct Trace<'a> {
+    id: Option<RawBsonRef<'a>>,
+    raw_json: Option<&'a str>,
+    source_file: Option<&'a str>,
+    source_offset: Option<i64>,
+    machine: Option<&'a str>,
+    user: Option<&'a str>,
+    ingested_at: Option<DateTime>,
+    synced_at: Option<DateTime>,
+}
+
+/// Who wrote a document, as far as that decides which members are the record's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    /// To the specification: every member is the record's.
+    Specified,
+    /// claude-mongo-sync: a record with its provenance.
+    Synced,
+    /// `cclake sync`: a record with more of it.
+    Own,
+}
+
+impl Shape {
+    fn of(trace: &Trace<'_>) -> Self {
+        match (trace.source_file, trace.ingested_at, trace.source_offset) {
+            (Some(_), Some(_), Some(_)) => Self::Own,
+            (Some(_), Some(_), None) => Self::Synced,
+            _ => Self::Specified,
+        }
+    }
+
+    fn is_provenance(self, key: &str) -> bool {
+        match self {
+            Self::Specified => false,
+            Self::Synced => matches!(key, "_id" | "projectId" | "sourceFile" | "ingestedAt"),
+            Self::Own => matches!(
+                key,
+                "_id"
+                    | "projectId"
+                    | "sourceFile"
+                    | "sourceOffset"
+                    | "ingestedAt"
+                    | "machine"
+                    | "user"
+                    | "sightings"
+                    | "_raw_json"
+            ),
+        }
+    }
+}
+
+impl DocumentReader {
+    /// For documents of `namespace`.
+    pub(crate) fn new(namespace: &str, now_us: i64) -> Self {
+        Self {
+            decoder: Decoder::new(),
+            namespace: namespace.to_owned(),
+            now_us,
+            json: String::new(),
+            members: Vec::new(),
+        }
+    }
+
+    /// Appends the document's row.
+    ///
+    /// # Errors
+    /// Why it is no row; then nothing was appended.
+    pub(crate) fn read(
+        &mut self,
+        document: &RawDocument,
+        order: Option<ChangeOrder>,
+        batch: &mut BatchBuilder,
+    ) -> Result<Row, Undecodable> {
+        let trace = trace_of(document)?;
+        let id = id::text(trace.id.ok_or("it has no _id")?)?;
+        let (line, shape) = (trace.raw_json, Shape::of(&trace));
+        if let Some(line) = line
+            && let Some(record) = self.line_record(line, &id)
+        {
+            let from = provenance(&trace, shape, &self.namespace, self.now_us, order);
+            let as_expected = batch.append(&id, from, line, &record);
+            return Ok(Row { as_expected });
+        }
+        write_members(&mut self.json, &mut self.members, document, shape)?;
+        let text = &self.json;
+        let members = self.members.iter().map(|member| {
+            let key = text.get(member.key.clone()).unwrap_or_default();
+            (key, text.get(member.value.clone()).unwrap_or_default())
+        });
+        let record = self.decoder.record_of(members);
+        let from = provenance(&trace, shape, &self.namespace, self.now_us, order);
+        let as_expected = batch.append(&id, from, text, &record);
+        Ok(Row { as_expected })
+    }
+
+    /// Appends that the document with this key (`{_id: …}`) is gone since `at`, microseconds since 1970 UTC.
+    ///
+    /// # Errors
+    /// Why the key is none.
+    pub(crate) fn read_deletion(
+        &mut self,
+        key: &RawDocument,
+        order: ChangeOrder,
+        at: i64,
+        batch: &mut BatchBuilder,
+    ) -> Result<(), Undecodable> {
+        let id = key.get("_id").map_err(|error| json::reason(&error))?;
+        let id = id::text(id.ok_or("it has no _id")?)?;
+        let from = provenance(
+            &Trace::default(),
+            Shape::Specified,
+            &self.namespace,
+            self.now_us,
+            Some(order),
+        );
+        batch.append_deletion(&id, from, at);
+        Ok(())
+    }
+
+    /// The record in `_raw_json`: an object with `type` and `uuid`, or the line whose hash the document's id is.
+    fn line_record<'a>(&self, line: &'a str, id: &str) -> Option<Record<'a>> {
+        let record = self.decoder.record(line).ok()?;
+        let is_record = record.has("type") && record.has("uuid");
+        (is_record || RecordId::of_line(line.as_bytes()).to_string() == id).then_some(record)
+    }
+}
+
+fn trace_of(document: &RawDocument) -> Result<Trace<'_>, Undecodable> {
+    let mut trace = Trace::default();
+    for element in document.iter_elements() {
+        let element = element.map_err(|error| json::reason(&error))?;
+        let value = || element.value().map_err(|error| json::reason(&error));
+        match element.key().as_str() {
+            "_id" => trace.id = Some(value()?),
+            "_raw_json" => trace.raw_json = value()?.as_str(),
+            "sourceFile" => trace.source_file = value()?.as_str(),
+            "sourceOffset" => {
+                trace.source_offset = match value()? {
+                    RawBsonRef::Int32(offset) => Some(offset.into()),
+                    RawBsonRef::Int64(offset) => Some(offset),
+                    _ => None,
+                }
+            }
+            "machine" => trace.machine = value()?.as_str(),
+            "user" => trace.user = value()?.as_str(),
+            "ingestedAt" => trace.ingested_at = value()?.as_datetime(),
+            "_synced_at" => trace.synced_at = value()?.as_datetime(),
+            _ => {}
+        }
+    }
+    Ok(trace)
+}
+
+fn provenance<'a>(
+    trace: &Trace<'a>,
+    shape: Shape,
+    namespace: &'a str,
+    now_us: i64,
+    order: Option<ChangeOrder>,
+) -> Provenance<'a> {
+    let own = shape == Shape::Own;
+    let offset = trace.source_offset.filter(|_| own).unwrap_or_default();
+    let synced_at = trace.ingested_at.or(trace.synced_at);
+    let synced_at = synced_at.and_then(|date| date.timestamp_millis().checked_mul(1000));
+    Provenance {
+        file: trace.source_file.unwrap_or(namespace),
+        offset: u64::try_from(offset).unwrap_or_default(),
+        machine: trace.machine.unwrap_or(UNKNOWN_MACHINE),
+        user: trace.user,
+        synced_at: synced_at
+            .filter(|micros| crate::timestamp::is_readable(*micros))
+            .unwrap_or(now_us),
+        order,
+    }
+}
+
+/// Writes the record as one JSON object and notes where its members are.
+fn write_members(
+    out: &mut String,
+    members: &mut Vec<Member>,
+    document: &RawDocument,
+    shape: Shape,
+) -> Result<(), Undecodable> {
+    out.clear();
+    members.clear();
+    out.push('{');
+    for element in document.iter_elements() {
+        let element = element.map_err(|error| json::reason(&error))?;
+        let key = element.key().as_str();
+        if shape.is_provenance(key) {
+            continue;
+        }
+        if !members.is_empty() {
+            out.push(',');
+        }
+        let start = out.len() + 1;
+        json::string(out, key);
+        let key = start..out.len() - 1;
+        out.push(':');
+        let start = out.len();
+        let value = element.value().map_err(|error| json::reason(&error))?;
+        json::write(out, value, Form::Relaxed)?;
+        members.push(Member {
+            key,
+            value: start..out.len(),
+        });
+    }
+    out.push('}');
+    Ok(())
+}

@@ -1,0 +1,21 @@
+//! MongoDB's documents: one collection, read in ranges of `_id` beside each other ([`extract()`]), by what is new since
+//! the last time, or as the stream of its changes.
+//!
+//! What callers may rely on: each [`Chunk`] says with its rows which [`Position`] holds once they are committed;
+//! kept in the same commit, it never leads them. Reading again from a position that lags brings rows that are there
+//! already, which win over nothing.
+
+mod connect;
+mod extract;
+mod position;
+
+mod marks;
+mod ranges;
+
+mod document;
+mod id;
+mod json;
+
+pub use connect::{MongoSettings, Source, without_secrets};
+pub use extract::{Chunk, Counts, Extraction, Pass, Settings, extract};
+pub use position::Position;
