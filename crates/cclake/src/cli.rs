@@ -95,6 +95,12 @@ pub(crate) struct ExtractArgs {
     /// Read the whole MongoDB collection again, wherever the last extract stood
     #[arg(long)]
     pub full_backfill: bool,
+    /// Go on with every change of the MongoDB collection as it happens, until Ctrl-C
+    #[arg(long, conflicts_with = "full_backfill")]
+    pub follow: bool,
+    /// With --follow, on a server that has no change streams: ask for what is new every so many seconds
+    #[arg(long, value_name = "SECONDS", requires = "follow", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub poll: Option<u64>,
 }
 
 #[derive(Debug, Clone, Default, Args)]

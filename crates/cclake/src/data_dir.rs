@@ -24,6 +24,8 @@ pub(crate) enum Ownership {
     Exclusive,
     /// To read: together with other readers.
     Shared,
+    /// To follow a source into the lake, which several may write: alone as a follower.
+    Following,
 }
 
 impl DataDir {
@@ -35,11 +37,14 @@ impl DataDir {
         let path = settings.data_dir.clone();
         make_private(&path)
             .with_context(|| format!("cannot create the data directory {}", path.display()))?;
-        let lock_path = path.join("lock");
+        let lock_path = path.join(match ownership {
+            Ownership::Exclusive | Ownership::Shared => "lock",
+            Ownership::Following => "follow.lock",
+        });
         let mut lock = open_lock(&lock_path, ownership)
             .with_context(|| format!("cannot open {}", lock_path.display()))?;
         let taken = match ownership {
-            Ownership::Exclusive => lock.try_lock(),
+            Ownership::Exclusive | Ownership::Following => lock.try_lock(),
             Ownership::Shared => lock.try_lock_shared(),
         };
         match taken {
@@ -53,7 +58,7 @@ impl DataDir {
                 return Err(error).with_context(|| format!("cannot lock {}", lock_path.display()));
             }
         }
-        if ownership == Ownership::Exclusive {
+        if ownership != Ownership::Shared {
             // Only for the message above; the lock itself does not depend on it.
             let _ = lock
                 .set_len(0)
@@ -76,7 +81,7 @@ impl DataDir {
 impl Drop for DataDir {
     fn drop(&mut self) {
         // A reader that has it later must not be taken for this process.
-        if self.ownership == Ownership::Exclusive {
+        if self.ownership != Ownership::Shared {
             let _ = self.lock.set_len(0);
         }
     }

@@ -14,7 +14,8 @@ use crate::error::{Context as _, Error, ErrorKind, Result};
 use crate::open::{DATABASE, Phase, Warehouse, identifier, quoted};
 use crate::room::{JSON_COLUMNS, VECTOR_ROWS};
 use crate::rows::{
-    LOAD_SEQUENCE, batch_of, column, filtered, mask, sightings_of, text_column, winning_rows, with_sequence,
+    LOAD_SEQUENCE, batch_of, column, deletions_of, filtered, mask, sightings_of, text_column, winning_rows,
+    with_sequence, without_deletions,
 };
 
 /// Rows that the appender holds before it hands them over. More than a vector would wait outside the memory limit.
@@ -103,6 +104,8 @@ impl Warehouse {
         sql.push_str(
             "create table if not exists raw.sightings (_id varchar not null, machine varchar not null,
                 source_file varchar not null, source_offset bigint not null, _load_seq bigint not null);
+             create table if not exists raw.deletions (_id varchar not null, _deleted_at timestamptz not null,
+                _cluster_ts timestamptz not null, _seq bigint not null);
              create table if not exists raw.loads (_load_seq bigint not null, lake_uuid varchar not null,
                 lake_sequence bigint not null, loaded_at timestamptz not null, inserted bigint not null,
                 updated bigint not null, unchanged bigint not null);",
@@ -155,7 +158,16 @@ impl Warehouse {
         Ok(load)
     }
 
+    /// Contents first, then deletions, which mark rows and keep their content.
     fn take(&self, batches: &[RecordBatch], sequence: i64) -> Result<LoadStats> {
+        let (contents, deletions) = without_deletions(batches)?;
+        let mut stats = self.take_contents(&contents, sequence)?;
+        self.keep_deletions(&deletions)?;
+        stats.updated += self.apply_deletions(sequence)?;
+        Ok(stats)
+    }
+
+    fn take_contents(&self, batches: &[RecordBatch], sequence: i64) -> Result<LoadStats> {
         let winners = winning_rows(batches)?;
         let known = self.known_ids(batches)?;
         let mut stats = LoadStats::default();
@@ -230,9 +242,6 @@ impl Warehouse {
             ))
             .during(ErrorKind::Load, what)?;
         self.append(KNOWN_TABLE, "temp", rows.into_iter().map(Ok))?;
-        // Rows without an order (files) compare equal; then only an earlier place counts, and it brings the same bytes.
-        let order =
-            |alias: &str| format!("(coalesce(epoch_us({alias}._cluster_ts), 0), coalesce({alias}._seq, 0))");
         let changed = self
             .connection
             .execute(
@@ -251,6 +260,54 @@ impl Warehouse {
             .during(ErrorKind::Load, what)?;
         self.connection
             .execute_batch(&format!("drop table temp.{KNOWN_TABLE}"))
+            .during(ErrorKind::Load, what)?;
+        Ok(changed as u64)
+    }
+
+    /// Remembers that documents are gone, whether or not they are here: a content read before may be loaded later.
+    fn keep_deletions(&self, deletions: &[RecordBatch]) -> Result<()> {
+        if deletions.is_empty() {
+            return Ok(());
+        }
+        let what = "cannot note deleted documents";
+        self.connection
+            .execute_batch("create or replace temp table gone as from raw.deletions limit 0")
+            .during(ErrorKind::Load, what)?;
+        self.append("gone", "temp", deletions.iter().map(deletions_of))?;
+        self.connection
+            .execute_batch(
+                "insert into gone from raw.deletions where _id in (select _id from gone);
+                 delete from raw.deletions where _id in (select _id from gone);
+                 insert into raw.deletions
+                 select distinct on (_id) * from gone order by _id, _cluster_ts desc, _seq desc;
+                 drop table temp.gone;",
+            )
+            .during(ErrorKind::Load, what)
+    }
+
+    /// Marks rows whose document is gone since; returns how many.
+    fn apply_deletions(&self, sequence: i64) -> Result<u64> {
+        let what = "cannot mark deleted documents";
+        let any: bool = self
+            .connection
+            .query_row("select count(*) > 0 from raw.deletions", [], |row| row.get(0))
+            .during(ErrorKind::Load, what)?;
+        if !any {
+            return Ok(0);
+        }
+        let changed = self
+            .connection
+            .execute(
+                &format!(
+                    "update {RAW_TABLE} as present set _op = 'delete', _deleted_at = gone._deleted_at,
+                        _cluster_ts = gone._cluster_ts, _seq = gone._seq, {LOAD_SEQUENCE} = ?
+                     from raw.deletions as gone
+                     where present._id = gone._id and {} > {}",
+                    order("gone"),
+                    order("present"),
+                ),
+                [sequence],
+            )
             .during(ErrorKind::Load, what)?;
         Ok(changed as u64)
     }
@@ -385,6 +442,12 @@ impl Drop for Load<'_> {
             let _ = self.warehouse.connection.execute_batch("rollback");
         }
     }
+}
+
+/// When a row's content was so. Rows without an order (files) compare equal; then only an earlier place counts, and it
+/// brings the same bytes.
+fn order(alias: &str) -> String {
+    format!("(coalesce(epoch_us({alias}._cluster_ts), 0), coalesce({alias}._seq, 0))")
 }
 
 fn table_columns(schema: &Schema) -> Result<Vec<String>> {

@@ -87,8 +87,37 @@ pub(crate) fn with_sequence(batch: &RecordBatch, sequence: i64) -> Result<Record
     batch_of(Arc::new(Schema::new(fields)), columns)
 }
 
+/// Splits rows that say that a document is gone from those with a content.
+pub(crate) fn without_deletions(batches: &[RecordBatch]) -> Result<(Vec<RecordBatch>, Vec<RecordBatch>)> {
+    let mut contents = Vec::with_capacity(batches.len());
+    let mut deletions = Vec::new();
+    for batch in batches {
+        let ops = text_column(batch, "_op")?;
+        let is_deletion = mask(ops, |row| ops.value(row) == "delete");
+        if is_deletion.true_count() == 0 {
+            contents.push(batch.clone());
+            continue;
+        }
+        deletions.push(filtered(batch, &is_deletion)?);
+        let rest = filtered(batch, &mask(ops, |row| !is_deletion.value(row)))?;
+        if rest.num_rows() > 0 {
+            contents.push(rest);
+        }
+    }
+    Ok((contents, deletions))
+}
+
+/// The columns of `raw.deletions`.
+pub(crate) fn deletions_of(batch: &RecordBatch) -> Result<RecordBatch> {
+    columns_of(batch, &["_id", "_deleted_at", "_cluster_ts", "_seq"])
+}
+
 pub(crate) fn sightings_of(batch: &RecordBatch, sequence: i64) -> Result<RecordBatch> {
-    let names = ["_id", "machine", "source_file", "source_offset"];
+    let columns = columns_of(batch, &["_id", "machine", "source_file", "source_offset"])?;
+    with_sequence(&columns, sequence)
+}
+
+fn columns_of(batch: &RecordBatch, names: &[&str]) -> Result<RecordBatch> {
     let fields = names
         .iter()
         .map(|name| {
@@ -103,7 +132,7 @@ pub(crate) fn sightings_of(batch: &RecordBatch, sequence: i64) -> Result<RecordB
         .iter()
         .map(|name| column(batch, name).cloned())
         .collect::<Result<Vec<_>>>()?;
-    with_sequence(&batch_of(Arc::new(Schema::new(fields)), columns)?, sequence)
+    batch_of(Arc::new(Schema::new(fields)), columns)
 }
 
 pub(crate) fn batch_of(schema: Arc<Schema>, columns: Vec<ArrayRef>) -> Result<RecordBatch> {

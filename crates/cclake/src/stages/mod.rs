@@ -8,5 +8,7 @@ mod load;
 
 pub(crate) use blueprint::{Blueprint, Engine, Holdings, Prepared};
 pub(crate) use build::{BuildScope, Built, build};
-pub(crate) use ingest::{Destination, IngestReport, Ingested, Run, increment, ingest, open_lake};
+pub(crate) use ingest::{
+    Destination, Following, IngestReport, Ingested, Run, follow, increment, ingest, open_lake,
+};
 pub(crate) use load::{is_out_of_memory, load_backlog, open_warehouse, with_room};

@@ -141,7 +141,7 @@ impl DocumentReader {
     /// # Errors
     /// Why the key is none.
     pub(crate) fn read_deletion(
-        &mut self,
+        &self,
         key: &RawDocument,
         order: ChangeOrder,
         at: i64,
@@ -149,6 +149,12 @@ impl DocumentReader {
     ) -> Result<(), Undecodable> {
         let id = key.get("_id").map_err(|error| json::reason(&error))?;
         let id = id::text(id.ok_or("it has no _id")?)?;
+        self.append_deletion(&id, order, at, batch);
+        Ok(())
+    }
+
+    /// Appends that the document with this id is gone.
+    pub(crate) fn append_deletion(&self, id: &str, order: ChangeOrder, at: i64, batch: &mut BatchBuilder) {
         let from = provenance(
             &Trace::default(),
             Shape::Specified,
@@ -156,8 +162,7 @@ impl DocumentReader {
             self.now_us,
             Some(order),
         );
-        batch.append_deletion(&id, from, at);
-        Ok(())
+        batch.append_deletion(id, from, at);
     }
 
     /// The record in `_raw_json`: an object with `type` and `uuid`, or the line whose hash the document's id is.

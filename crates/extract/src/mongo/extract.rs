@@ -36,7 +36,7 @@ pub(crate) const SOURCE: &str = "mongodb";
 const SAMPLE_PER_RANGE: usize = 20;
 
 /// Bytes of BSON per batch: small enough that no column's buffer grows far beyond what it holds.
-const BATCH_BYTES: usize = 2 << 20;
+pub(crate) const BATCH_BYTES: usize = 2 << 20;
 
 /// Ranges at most: the position names each of them.
 const MOST_RANGES: u64 = 256;
@@ -75,7 +75,7 @@ pub enum Pass {
     Full,
 }
 
-/// What became of the documents read. `documents = rows + dead_lettered + already_there`, always.
+/// What became of the documents read. `documents = rows + skipped + dead_lettered + already_there`, always.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Counts {
     /// Documents or events read.
@@ -86,6 +86,8 @@ pub struct Counts {
     pub deletions: u64,
     /// Rows with a member that no column could take.
     pub unexpected: u64,
+    /// Events that bring no row: updates of documents that are gone since, and what concerns the collection.
+    pub skipped: u64,
     /// Documents for the dead letter queue.
     pub dead_lettered: u64,
     /// Documents that lie in the dead letter queue already.
@@ -100,6 +102,7 @@ impl std::ops::AddAssign for Counts {
         self.rows += other.rows;
         self.deletions += other.deletions;
         self.unexpected += other.unexpected;
+        self.skipped += other.skipped;
         self.dead_lettered += other.dead_lettered;
         self.already_there += other.already_there;
         self.bytes += other.bytes;
@@ -117,6 +120,18 @@ pub struct Chunk {
     pub counts: Counts,
     /// Holds once the rows are committed.
     pub position: Position,
+}
+
+impl Chunk {
+    /// A position, and no rows yet.
+    pub(crate) fn empty(position: Position) -> Self {
+        Self {
+            batches: Vec::new(),
+            dead_letters: Vec::new(),
+            counts: Counts::default(),
+            position,
+        }
+    }
 }
 
 /// The sum of a pass.
@@ -217,19 +232,11 @@ async fn plan(
     let uuid = source.uuid().await;
     let time = source.time().await?;
     let mut warnings = Vec::new();
-    let mut position = match position {
-        Some(position) if position.collection == uuid || uuid.is_none() => position,
-        Some(_) => {
-            warnings.push(format!(
-                "{} is another collection than last time (dropped and made anew, or another server): reading all of it",
-                source.namespace
-            ));
-            Position::new(uuid)
-        }
-        None => Position::new(uuid),
-    };
+    let (mut position, warning) = belonging(source, position, uuid);
+    warnings.extend(warning);
     let is_first = !position.is_complete && position.backfill.is_none();
-    if pass == (Pass::Increment { history: false }) && is_first {
+    let wants_history = pass != (Pass::Increment { history: false }) || position.must_reconcile;
+    if is_first && !wants_history {
         position.is_complete = true;
         position.marks = marks::from_now_on(time.clock);
     } else if pass == Pass::Full || is_first {
@@ -262,6 +269,32 @@ async fn plan(
         work,
         warnings,
     })
+}
+
+/// The position, if it is one in this very collection; else that of an unread one, and what to tell.
+pub(crate) fn belonging(
+    source: &Source,
+    position: Option<Position>,
+    uuid: Option<String>,
+) -> (Position, Option<String>) {
+    let Some(mut position) = position else {
+        return (Position::new(uuid), None);
+    };
+    let is_another = matches!((&position.collection, &uuid), (Some(then), Some(now)) if then != now);
+    if !is_another {
+        position.collection = uuid.or(position.collection);
+        return (position, None);
+    }
+    let warning = format!(
+        "{} is another collection than last time (dropped and made anew, or another server): reading all of it",
+        source.namespace
+    );
+    let position = Position {
+        // What is gone with the other collection is gone for the lake too.
+        must_reconcile: true,
+        ..Position::new(uuid)
+    };
+    (position, Some(warning))
 }
 
 /// Whether the documents at each mark's value are those that were there when it was set.
@@ -656,12 +689,7 @@ impl Ledger {
             marks.pass(self.seen);
             self.position.marks = marks::capped(marks.marks(), self.time.clock);
         }
-        (self.is_dirty || self.position != before).then(|| Chunk {
-            batches: Vec::new(),
-            dead_letters: Vec::new(),
-            counts: Counts::default(),
-            position: self.position,
-        })
+        (self.is_dirty || self.position != before).then(|| Chunk::empty(self.position))
     }
 }
 

@@ -12,10 +12,16 @@ mod position;
 mod marks;
 mod ranges;
 
+mod changes;
+mod follow;
+mod reconcile;
+
 mod document;
 mod id;
 mod json;
 
 pub use connect::{MongoSettings, Source, without_secrets};
 pub use extract::{Chunk, Counts, Extraction, Pass, Settings, extract};
+pub use follow::{Ending, Pace, Step, follow, with_token};
 pub use position::Position;
+pub use reconcile::{DeletedAt, Holdings, deletions, subtract_present};

@@ -19,13 +19,15 @@ const VERSION: i32 = 1;
 /// How far a collection has been read.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Position {
-    version: i32,
+    pub(crate) version: i32,
     /// The collection's UUID: another one means another collection under the same name, or another cluster.
     pub(crate) collection: Option<String>,
     /// What is left of a full extract; none once it is done.
     pub(crate) backfill: Option<Backfill>,
     /// Whether the collection was ever read to its end.
     pub(crate) is_complete: bool,
+    /// Whether deletions may have been missed, so that the lake's rows must be compared with the collection.
+    pub(crate) must_reconcile: bool,
     /// High-water marks, one per field and type.
     pub(crate) marks: Vec<Mark>,
     /// Where the change stream goes on.

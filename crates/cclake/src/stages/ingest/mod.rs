@@ -7,6 +7,7 @@ mod files;
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
@@ -21,8 +22,11 @@ use serde::Serialize;
 
 use super::load::{Loader, News, RowCounts};
 use crate::data_dir::{DataDir, make_private};
+use crate::printer::Printer;
 use crate::progress::Progress;
 use crate::settings::{Settings, SourceKind};
+
+pub(crate) use documents::Following;
 
 /// What the loader may be told before it listens: a snapshot, and the rows that the lake writes next.
 const NEWS_AHEAD: usize = 2;
@@ -61,6 +65,8 @@ pub(crate) struct IngestReport {
     pub lake_commits: u64,
     /// Rows with a member that no column could take; `_parse_error` names it.
     pub unexpected: u64,
+    /// Rows that say that a document was deleted.
+    pub deletions: u64,
     /// Files that could not be read, and the like, a sentence each.
     pub warnings: Vec<String>,
     /// Time spent waiting for parsed chunks.
@@ -90,6 +96,17 @@ pub(crate) struct FileReport {
     pub reread: u64,
     pub renamed: u64,
     pub unchanged: u64,
+}
+
+impl std::ops::AddAssign for LineCounts {
+    fn add_assign(&mut self, other: Self) {
+        self.read += other.read;
+        self.new += other.new;
+        self.already_there += other.already_there;
+        self.dead_lettered += other.dead_lettered;
+        self.pending += other.pending;
+        self.bytes += other.bytes;
+    }
 }
 
 impl From<Counts> for LineCounts {
@@ -200,6 +217,31 @@ pub(crate) fn ingest(
         }
     });
     Ok(Ingested { report, loaded })
+}
+
+/// Reads the source's changes into the lake until `stop` is set.
+pub(crate) fn follow(
+    settings: &Settings,
+    data: &DataDir,
+    run: &Run,
+    lake: &mut Lake,
+    following: Following,
+    stop: &AtomicBool,
+    printer: &Printer,
+) -> anyhow::Result<IngestReport> {
+    let keeper = Keeper {
+        settings,
+        data,
+        run,
+        lake,
+        loader: None,
+        written: Duration::ZERO,
+        report: IngestReport {
+            source: settings.source,
+            ..IngestReport::default()
+        },
+    };
+    keeper.keep_following(following, stop, printer)
 }
 
 /// What is new, which the first time is everything, unless the settings say otherwise.

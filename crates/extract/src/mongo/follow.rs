@@ -1,0 +1,359 @@
+//! The stream of changes: token first, then what is there, then every change, gathered into commits.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
+};
+
+use bson::{Document, RawDocumentBuf, doc};
+use mongodb::{
+    change_stream::{ChangeStream, event::ResumeToken},
+    error::{Error as DriverError, ErrorKind as DriverErrorKind},
+    options::FullDocumentType,
+};
+
+use super::{
+    changes::{Buffer, Effect},
+    connect::Source,
+    extract::{Chunk, Counts, Settings, belonging, is_passing},
+    position::{Position, StreamPosition},
+};
+use crate::error::{Error, ErrorKind, Result};
+
+/// How long the server waits for a change before it answers that there is none: bounds how late a commit or an end is.
+const AWAIT: Duration = Duration::from_millis(250);
+
+/// An idle stream's token is kept this often, or a quiet collection would age out of the server's log.
+const IDLE_CHECKPOINT: Duration = Duration::from_secs(60);
+
+/// The first and the longest pause before a server that is gone is asked again.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+
+/// What following brings.
+#[derive(Debug)]
+pub enum Step {
+    /// To be committed.
+    Commit(Box<Chunk>),
+    /// To be told.
+    Say(String),
+}
+
+/// Why a stream ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// It was asked to.
+    Stopped,
+    /// The server's log no longer reaches back to the position, or the collection is another: all of it must be read
+    /// again. The last chunk's position says so too, with a token from which to follow afterwards.
+    MustBackfill,
+}
+
+/// How changes are gathered.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// Time after which changes are committed.
+    pub buffer: Duration,
+    /// Bytes of events after which they are committed earlier.
+    pub bytes: u64,
+}
+
+/// `position` with a token from which every later change can be read, taken before anything else is read, so that
+/// nothing is missed in between; and what to tell, if the position was of another collection.
+///
+/// # Errors
+/// [`ErrorKind::Source`]; a server without a replica set has no stream.
+pub fn with_token(source: &Source, position: Option<Position>) -> Result<(Position, Option<String>)> {
+    let read = source.runtime.block_on(async {
+        let (mut position, warning) = belonging(source, position, source.uuid().await);
+        if position.stream.is_none() {
+            position.stream = Some(now(source).await?);
+        }
+        Ok((position, warning))
+    });
+    read.map_err(|error: DriverError| stream_failure(source, &error))
+}
+
+/// The position of a collection that must be read again from a token of now.
+async fn reborn(source: &Source, stream: Option<StreamPosition>) -> Result<Position, DriverError> {
+    let mut position = Position::new(source.uuid().await);
+    position.must_reconcile = true;
+    position.stream = Some(match stream {
+        Some(stream) => stream,
+        None => now(source).await?,
+    });
+    Ok(position)
+}
+
+async fn now(source: &Source) -> Result<StreamPosition, DriverError> {
+    let mut stream = open(source, None).await?;
+    // Some servers give the first token only with the first answer.
+    for _ in 0..20 {
+        if let Some(token) = token_of(&stream) {
+            return Ok(StreamPosition { token, order: None });
+        }
+        stream.next_if_any().await?;
+    }
+    Err(DriverError::custom("the server gives no resume token"))
+}
+
+/// Follows the stream from `position`, which must have a token, until `stop` is set.
+///
+/// Servers that go away are waited for. Nothing is lost and nothing doubled by that: the stream goes on behind the last
+/// event seen.
+///
+/// # Errors
+/// The first error of `on_step`, or [`ErrorKind::Source`] where trying again cannot help.
+pub fn follow<E: From<Error>>(
+    source: &Source,
+    position: Position,
+    settings: &Settings,
+    pace: Pace,
+    stop: &AtomicBool,
+    on_step: &mut dyn FnMut(Step) -> Result<(), E>,
+) -> Result<(Ending, Counts), E> {
+    let buffer = Buffer::new(settings, &source.namespace, position);
+    Follower {
+        source,
+        pace,
+        stop,
+        on_step,
+        buffer,
+        first: None,
+        kept: Instant::now(),
+        must_keep: false,
+        counts: Counts::default(),
+        failures: 0,
+    }
+    .run()
+}
+
+struct Follower<'a, E> {
+    source: &'a Source,
+    pace: Pace,
+    stop: &'a AtomicBool,
+    on_step: &'a mut dyn FnMut(Step) -> Result<(), E>,
+    buffer: Buffer<'a>,
+    /// When the first event in the buffer came.
+    first: Option<Instant>,
+    /// When the position was last committed.
+    kept: Instant,
+    /// Whether the position must be committed though it brings no rows.
+    must_keep: bool,
+    counts: Counts,
+    /// Failures in a row.
+    failures: u32,
+}
+
+impl<E: From<Error>> Follower<'_, E> {
+    fn run(mut self) -> Result<(Ending, Counts), E> {
+        loop {
+            let ending = match self.stream() {
+                Ok(ending) => ending?,
+                Err(error) if is_lost(&error) => {
+                    let what = "changes since the last position are no longer in the server's log (or its token is not of \
+                                this server): reading the whole collection again";
+                    (self.on_step)(Step::Say(format!("{}: {what}", self.source.namespace)))?;
+                    self.begin_anew(None)?;
+                    Ending::MustBackfill
+                }
+                Err(error) if is_passing(&error) && !self.stop.load(Ordering::Relaxed) => {
+                    self.wait(&error)?;
+                    continue;
+                }
+                Err(_) if self.stop.load(Ordering::Relaxed) => Ending::Stopped,
+                Err(error) => {
+                    self.commit()?;
+                    return Err(stream_failure(self.source, &error).into());
+                }
+            };
+            self.commit()?;
+            return Ok((ending, self.counts));
+        }
+    }
+
+    /// Reads the stream until it ends. The outer error is the server's.
+    fn stream(&mut self) -> Result<Result<Ending, E>, DriverError> {
+        let token = self.buffer.position().stream.clone();
+        let runtime = &self.source.runtime;
+        let mut stream = runtime.block_on(open(self.source, token.map(|stream| stream.token)))?;
+        loop {
+            if self.stop.load(Ordering::Relaxed) {
+                return Ok(Ok(Ending::Stopped));
+            }
+            let event = runtime.block_on(stream.next_if_any())?;
+            if self.failures > 0 {
+                self.failures = 0;
+                let back = format!("{}: the server is back", self.source.namespace);
+                if let Err(error) = (self.on_step)(Step::Say(back)) {
+                    return Ok(Err(error));
+                }
+            }
+            let effect = match event {
+                Some(event) => {
+                    self.first.get_or_insert_with(Instant::now);
+                    match self.buffer.take(event) {
+                        Ok(effect) => effect,
+                        Err(error) => return Ok(Err(error.into())),
+                    }
+                }
+                None => {
+                    self.note_idle(&stream);
+                    Effect::Continue
+                }
+            };
+            if effect == Effect::End || !stream.is_alive() {
+                return self.end();
+            }
+            if self.is_due()
+                && let Err(error) = self.commit()
+            {
+                return Ok(Err(error));
+            }
+        }
+    }
+
+    /// The collection was dropped, renamed or replaced.
+    fn end(&mut self) -> Result<Result<Ending, E>, DriverError> {
+        let what = "was dropped, renamed or replaced: reading what is there now";
+        if let Err(error) = (self.on_step)(Step::Say(format!("{} {what}", self.source.namespace))) {
+            return Ok(Err(error));
+        }
+        if let Err(error) = self.commit() {
+            return Ok(Err(error));
+        }
+        let after = self.buffer.position().stream.clone();
+        let reborn = self.source.runtime.block_on(reborn(self.source, after))?;
+        *self.buffer.position_mut() = reborn;
+        self.must_keep = true;
+        Ok(Ok(Ending::MustBackfill))
+    }
+
+    fn begin_anew(&mut self, stream: Option<StreamPosition>) -> Result<(), E> {
+        let reborn = self.source.runtime.block_on(reborn(self.source, stream));
+        *self.buffer.position_mut() = reborn.map_err(|error| stream_failure(self.source, &error))?;
+        self.must_keep = true;
+        Ok(())
+    }
+
+    /// Nothing came: everything before the stream's newest token is in the buffer or in the lake.
+    fn note_idle(&mut self, stream: &ChangeStream<RawDocumentBuf>) {
+        let Some(token) = token_of(stream) else {
+            return;
+        };
+        if let Ok(token) = RawDocumentBuf::try_from(&token) {
+            self.buffer.move_to(&token);
+        }
+    }
+
+    fn is_due(&self) -> bool {
+        match self.first {
+            Some(first) => first.elapsed() >= self.pace.buffer || self.buffer.bytes() >= self.pace.bytes,
+            None => self.kept.elapsed() >= IDLE_CHECKPOINT,
+        }
+    }
+
+    fn commit(&mut self) -> Result<(), E> {
+        if self.buffer.is_empty() && !self.must_keep && self.kept.elapsed() < IDLE_CHECKPOINT {
+            return Ok(());
+        }
+        let chunk = self.buffer.drain()?;
+        self.counts += chunk.counts;
+        self.first = None;
+        (self.on_step)(Step::Commit(Box::new(chunk)))?;
+        self.kept = Instant::now();
+        self.must_keep = false;
+        Ok(())
+    }
+
+    /// Says once that the server is gone, and waits a while.
+    fn wait(&mut self, error: &DriverError) -> Result<(), E> {
+        if self.failures == 0 {
+            let message = format!("{}; trying again until it is back", self.source.failure(error));
+            (self.on_step)(Step::Say(message))?;
+        }
+        let doubled = PAUSES.0.saturating_mul(1 << self.failures.min(10));
+        self.failures = self.failures.saturating_add(1);
+        let until = Instant::now() + doubled.min(PAUSES.1).mul_f64(jitter());
+        while Instant::now() < until && !self.stop.load(Ordering::Relaxed) {
+            // What came before need not wait for the server.
+            if self.first.is_some() && self.is_due() {
+                self.commit()?;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+}
+
+/// Between a half and one, so that followers that lost one server do not come back at once.
+fn jitter() -> f64 {
+    let id = bson::oid::ObjectId::new().bytes();
+    0.5 + f64::from(id[11]) / 510.0
+}
+
+async fn open(source: &Source, after: Option<Document>) -> Result<ChangeStream<RawDocumentBuf>, DriverError> {
+    match open_with(source, after.clone(), true).await {
+        Err(error) if is_unknown_stage(&error) => open_with(source, after, false).await,
+        opened => opened,
+    }
+}
+
+async fn open_with(
+    source: &Source,
+    after: Option<Document>,
+    splits: bool,
+) -> Result<ChangeStream<RawDocumentBuf>, DriverError> {
+    // What changed in a document is never asked for, and can be larger than the document.
+    let mut pipeline = vec![doc! {"$project": {"updateDescription": 0}}];
+    if splits {
+        pipeline.push(doc! {"$changeStreamSplitLargeEvent": {}});
+    }
+    let watch = source
+        .collection
+        .watch()
+        .pipeline(pipeline)
+        .full_document(FullDocumentType::UpdateLookup)
+        .batch_size(source.settings.batch_size)
+        .max_await_time(AWAIT);
+    let stream = match after {
+        Some(token) => {
+            let token: ResumeToken = bson::deserialize_from_document(token)
+                .map_err(|error| DriverError::custom(error.to_string()))?;
+            watch.start_after(token).await?
+        }
+        None => watch.await?,
+    };
+    Ok(stream.with_type())
+}
+
+fn token_of(stream: &ChangeStream<RawDocumentBuf>) -> Option<Document> {
+    bson::serialize_to_document(&stream.resume_token()?).ok()
+}
+
+fn code(error: &DriverError) -> Option<i32> {
+    match &*error.kind {
+        DriverErrorKind::Command(command) => Some(command.code),
+        _ => None,
+    }
+}
+
+/// Whether the server knows the changes behind the token no more, or not the token.
+fn is_lost(error: &DriverError) -> bool {
+    const CODES: [i32; 7] = [9, 260, 280, 286, 40647, 50811, 50795];
+    code(error).is_some_and(|code| CODES.contains(&code))
+}
+
+fn is_unknown_stage(error: &DriverError) -> bool {
+    const UNRECOGNIZED_STAGE: i32 = 40324;
+    code(error) == Some(UNRECOGNIZED_STAGE)
+}
+
+fn stream_failure(source: &Source, error: &DriverError) -> Error {
+    const NO_REPLICA_SET: i32 = 40573;
+    if code(error) == Some(NO_REPLICA_SET) {
+        let message = "MONGO_URI: the server is no replica set, and only those have change streams: start mongod with \
+                       `--replSet rs0` and run `rs.initiate()` once, or give `--poll SECONDS`";
+        return Error::new(ErrorKind::Source, message);
+    }
+    source.failure(error)
+}
