@@ -10,6 +10,8 @@ DBT_DUCKDB       := 1.11.1
 # The last one with a wheel on PyPI; later ones download from elsewhere when they are installed. Also what dbt-core $(DBT_CORE) wants.
 DBT_RUST         := 2.0.0a4
 CARGO_DENY       := 0.20.2
+# The server that tests of the MongoDB source start: a program of its own, never linked or shipped. Only pre-releases exist.
+SECANTUS         := 0.7.0b3
 
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/cclake
 OS    := $(shell uname -s | tr A-Z a-z)
@@ -21,6 +23,7 @@ DENY           := $(CACHE)/cargo-deny-$(CARGO_DENY)
 DBT            := $(CACHE)/peers-dbt-core-$(DBT_CORE)-duckdb-$(DBT_DUCKDB)-$(DUCKDB_PY)
 RUST_DBT       := $(CACHE)/peers-dbt-rust-$(DBT_RUST)
 CCUSAGE_DIR    := $(CACHE)/ccusage-$(CCUSAGE)
+MONGO          := $(CACHE)/secantus-$(SECANTUS)
 
 CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -56,10 +59,11 @@ test: setup ## Run every test, the ones against real peers last
 	$(CARGO) test --release --workspace --no-fail-fast
 	$(MAKE) test-peers
 
-test-peers: setup $(PEERS)/.done $(DBT)/.done $(RUST_DBT)/.done $(CCUSAGE_DIR)/.done ## Only the tests against real peers (PyIceberg, DuckDB's iceberg_scan, ccusage, both dbt engines)
+test-peers: setup $(PEERS)/.done $(DBT)/.done $(RUST_DBT)/.done $(CCUSAGE_DIR)/.done $(MONGO)/.done ## Only the tests against real peers (PyIceberg, DuckDB's iceberg_scan, ccusage, both dbt engines, a MongoDB server)
 	CCLAKE_PEER_PYTHON=$(PEERS)/bin/python CCLAKE_PEER_CCUSAGE=$(CCUSAGE_DIR)/node_modules/.bin/ccusage \
 	  CCLAKE_PEER_DBT=$(DBT)/bin/dbt CCLAKE_PEER_RUST_DBT=$(RUST_DBT)/bin/dbt CCLAKE_PEER_LIBDUCKDB=$(DUCKDB_DIR) \
-	  $(CARGO) test --release -p cclake --test it -- peers:: parity:: dbt_gives_every_node
+	  CCLAKE_TEST_MONGOD=$(MONGO)/bin/secantusd-py \
+	  $(CARGO) test --release -p cclake --test it -- peers:: parity:: dbt_gives_every_node mongo:: sync::
 
 $(PEERS)/.done:
 	$(call venv,$(PEERS))
@@ -76,6 +80,11 @@ $(DBT)/.done:
 $(RUST_DBT)/.done:
 	$(call venv,$(RUST_DBT))
 	$(RUST_DBT)/bin/pip install --quiet --no-deps dbt-core==$(DBT_RUST)
+	touch $@
+
+$(MONGO)/.done:
+	$(call venv,$(MONGO))
+	$(MONGO)/bin/pip install --quiet SecantusDB==$(SECANTUS)
 	touch $@
 
 $(CCUSAGE_DIR)/.done:

@@ -1,6 +1,7 @@
 //! Settings: defaults < `cclake.toml` < environment < flags, resolved once into a type without invalid states.
 
 mod given;
+mod source;
 mod table;
 
 use std::collections::BTreeMap;
@@ -8,12 +9,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use cclake_extract::mongo::{MongoSettings, without_secrets};
+use cclake_extract::mongo::MongoSettings;
 use cclake_lake::PartitionBy;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
 use given::{is_found_anywhere, read_environment, read_file, read_flags};
+use source::SOURCES;
+pub(crate) use source::SourceKind;
 pub(crate) use table::{Key, SETTINGS, Setting};
 
 /// The outside world as the resolver sees it, so that tests can give their own.
@@ -98,17 +101,6 @@ pub(crate) struct Flags {
     pub(crate) paths: Vec<PathBuf>,
     /// `--prices`.
     pub(crate) prices: Option<PathBuf>,
-}
-
-/// Where conversations come from.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum SourceKind {
-    /// Claude Code's files.
-    #[default]
-    Jsonl,
-    /// A collection.
-    Mongodb,
 }
 
 /// What gold does with a document deleted at its source.
@@ -414,35 +406,6 @@ impl Resolver<'_> {
         })
     }
 
-    fn mongo(&mut self) -> anyhow::Result<MongoSettings> {
-        let default = |key: Key| move || key.setting().default.to_owned();
-        let uri = self.take(Key::MongoUri)?;
-        let uri = uri.unwrap_or_else(default(Key::MongoUri));
-        self.note(Key::MongoUri, without_secrets(&uri));
-        Ok(MongoSettings {
-            uri,
-            database: self.text(Key::MongoDb, default(Key::MongoDb))?,
-            collection: self.text(Key::MongoCollection, default(Key::MongoCollection))?,
-            batch_size: u32::try_from(self.number(Key::BatchSize, 10_000, [1, 1_000_000])?)?,
-        })
-    }
-
-    fn seconds(&mut self, key: Key, least: f64) -> anyhow::Result<Duration> {
-        const MOST: f64 = 86_400.0;
-        let text = self
-            .take(key)?
-            .unwrap_or_else(|| key.setting().default.to_owned());
-        let seconds = match text.parse() {
-            Ok(seconds) if (least..=MOST).contains(&seconds) => seconds,
-            _ => bail!(
-                "{} is `{text}`: give a number of seconds from {least} to {MOST}",
-                self.place(key)
-            ),
-        };
-        self.note(key, &text);
-        Ok(Duration::from_secs_f64(seconds))
-    }
-
     fn time_zone(&mut self) -> anyhow::Result<String> {
         let zone = self.text(Key::TimeZone, machine_time_zone)?;
         if time_zone(&zone).is_none() {
@@ -475,8 +438,6 @@ const PARTITIONINGS: &[(&str, PartitionBy)] = &[
     ("month", PartitionBy::Month),
     ("none", PartitionBy::None),
 ];
-
-const SOURCES: &[(&str, SourceKind)] = &[("jsonl", SourceKind::Jsonl), ("mongodb", SourceKind::Mongodb)];
 
 const ENGINES: &[(&str, TransformEngine)] = &[
     ("builtin", TransformEngine::Builtin),

@@ -25,6 +25,7 @@ mod first_light;
 mod increments;
 mod memory;
 mod metrics;
+mod mongo;
 mod next_steps;
 mod oddities;
 mod own_project;

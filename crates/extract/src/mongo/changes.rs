@@ -5,8 +5,9 @@ use bson::{Document, RawBsonRef, RawDocument, RawDocumentBuf, Timestamp};
 use super::{
     connect::change_order,
     document::DocumentReader,
-    extract::{BATCH_BYTES, Chunk, Settings, batch_of, dead_letter},
+    extract::{Chunk, Settings},
     position::{Position, StreamPosition},
+    reader::{BATCH_BYTES, batch_of, dead_letter},
 };
 use crate::{
     batch::{BatchBuilder, ChangeOrder},

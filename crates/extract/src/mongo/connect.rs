@@ -298,6 +298,10 @@ pub(crate) fn failure(error: &DriverError, settings: &MongoSettings) -> Error {
         DriverErrorKind::ServerSelection { .. } if is_authentication(&detail) => format!(
             "MONGO_URI: {hosts} refuses the user name or the password (or they belong to another `authSource`)"
         ),
+        // A server without TLS only falls silent.
+        DriverErrorKind::ServerSelection { .. } if wants_tls(&settings.uri) => {
+            format!("MONGO_URI: no TLS connection to {hosts}, which the URI asks for: {detail}")
+        }
         DriverErrorKind::ServerSelection { .. } => {
             format!("MONGO_URI: no MongoDB server answers at {hosts}: {detail}")
         }
@@ -311,6 +315,11 @@ pub(crate) fn failure(error: &DriverError, settings: &MongoSettings) -> Error {
         _ => format!("MongoDB at {hosts}, reading {namespace}: {detail}"),
     };
     Error::new(ErrorKind::Source, message)
+}
+
+fn wants_tls(uri: &str) -> bool {
+    let uri = uri.to_lowercase();
+    uri.starts_with("mongodb+srv:") || uri.contains("tls=true") || uri.contains("ssl=true")
 }
 
 fn is_tls(detail: &str) -> bool {

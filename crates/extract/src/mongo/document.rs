@@ -256,3 +256,118 @@ fn write_members(
     out.push('}');
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow_array::{Array as _, cast::AsArray as _};
+    use bson::{Bson, Document, doc};
+
+    use super::*;
+    use crate::batch::Origin;
+
+    /// What the row says in these columns; `-` for null.
+    #[track_caller]
+    fn check(document: &Document, columns: &[&str], expected: &[&str]) {
+        let document = bson::RawDocumentBuf::try_from(document).unwrap();
+        let mut batch = BatchBuilder::new(0);
+        let mut reader = DocumentReader::new("logs.entries", 0);
+        reader.read(&document, None, &mut batch).unwrap();
+        let origin = Origin {
+            source: "mongodb",
+            collection: Some("logs.entries"),
+            run_id: "run",
+        };
+        let batch = batch.finish(origin).unwrap();
+        let cells: Vec<_> = columns
+            .iter()
+            .map(|name| {
+                let column = batch.column_by_name(name).unwrap();
+                match column.as_string_opt::<i32>() {
+                    _ if column.is_null(0) => "-".to_owned(),
+                    Some(text) => text.value(0).to_owned(),
+                    None => "set".to_owned(),
+                }
+            })
+            .collect();
+        assert_eq!(cells, expected);
+    }
+
+    #[test]
+    fn provenance_is_no_part_of_a_synced_record() {
+        let synced = doc! {
+            "_id": bson::oid::ObjectId::from_bytes([7; 12]), "type": "user", "sessionId": "s", "uuid": "u",
+            "projectId": "-shop", "sourceFile": "/x/s.jsonl", "ingestedAt": DateTime::from_millis(5),
+            "machine": "mine",
+        };
+        let columns = ["_id", "type", "session_id", "source_file", "machine", "_raw_json"];
+        let record = r#"{"type":"user","sessionId":"s","uuid":"u","machine":"mine"}"#;
+        let id = "070707070707070707070707";
+        check(
+            &synced,
+            &columns,
+            &[id, "user", "s", "/x/s.jsonl", "mine", record],
+        );
+        let mut own = synced;
+        own.insert("sourceOffset", 12);
+        own.insert("user", "ada");
+        let record = r#"{"type":"user","sessionId":"s","uuid":"u"}"#;
+        check(&own, &columns, &[id, "user", "s", "/x/s.jsonl", "mine", record]);
+        check(&own, &["user_name"], &["ada"]);
+    }
+
+    #[test]
+    fn a_line_in_raw_json_is_the_record() {
+        let line = r#"{"type": "user","uuid":"u","sessionId":"\ud800"}"#;
+        let document = doc! {"_id": 1, "type": "message", "session_id": "other", "_raw_json": line};
+        check(
+            &document,
+            &["_id", "type", "session_id", "_raw_json"],
+            &["1", "user", "\u{fffd}", line],
+        );
+        // Without type and uuid it is one only where the id is its hash.
+        let line = r#"{"type":"summary","summary":"s"}"#;
+        let hash = RecordId::of_line(line.as_bytes()).to_string();
+        check(&doc! {"_id": &hash, "_raw_json": line}, &["summary"], &["s"]);
+        check(
+            &doc! {"_id": 1, "type": "x", "_raw_json": line},
+            &["type", "summary"],
+            &["x", "-"],
+        );
+    }
+
+    #[test]
+    fn times_out_of_range_and_values_of_other_types_are_null_and_named() {
+        let columns = ["timestamp", "session_id", "_parse_error"];
+        let date = |value: Bson| doc! {"_id": 1, "timestamp": value};
+        check(
+            &date(DateTime::from_millis(1).into()),
+            &columns,
+            &["set", "-", "-"],
+        );
+        check(&date("2026-02-03T10:00:00Z".into()), &columns, &["set", "-", "-"]);
+        check(&date(DateTime::MAX.into()), &columns, &["-", "-", "timestamp"]);
+        check(
+            &date(DateTime::from_millis(-62_135_596_800_001).into()),
+            &columns,
+            &["-", "-", "timestamp"],
+        );
+        check(
+            &doc! {"_id": 1, "session_id": [1]},
+            &columns,
+            &["-", "-", "session_id"],
+        );
+    }
+
+    #[test]
+    fn text_that_is_no_utf_8_makes_no_row() {
+        let document = bson::RawDocumentBuf::try_from(&doc! {"_id": 1, "type": "xy"}).unwrap();
+        let mut bytes = document.into_bytes();
+        let at = bytes.windows(2).position(|pair| pair == b"xy").unwrap();
+        bytes[at] = 0xff;
+        let document = bson::RawDocumentBuf::from_bytes(bytes).unwrap();
+        let mut batch = BatchBuilder::new(0);
+        let read = DocumentReader::new("logs.entries", 0).read(&document, None, &mut batch);
+        assert!(read.is_err());
+        assert_eq!(batch.rows(), 0);
+    }
+}

@@ -15,8 +15,10 @@ use mongodb::{
 use super::{
     changes::{Buffer, Effect},
     connect::Source,
-    extract::{Chunk, Counts, Settings, belonging, is_passing},
+    extract::{Chunk, Counts, Settings},
+    plan::belonging,
     position::{Position, StreamPosition},
+    reader::is_passing,
 };
 use crate::error::{Error, ErrorKind, Result};
 

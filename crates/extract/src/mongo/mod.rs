@@ -10,7 +10,9 @@ mod extract;
 mod position;
 
 mod marks;
+mod plan;
 mod ranges;
+mod reader;
 
 mod changes;
 mod follow;

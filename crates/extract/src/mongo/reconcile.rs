@@ -7,9 +7,10 @@ use bson::doc;
 use super::{
     connect::Source,
     document::DocumentReader,
-    extract::{Chunk, Settings, batch_of},
+    extract::{Chunk, Settings},
     id,
     position::Position,
+    reader::batch_of,
 };
 use crate::{batch::BatchBuilder, error::Result, id::RecordId};
 

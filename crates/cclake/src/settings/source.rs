@@ -1,0 +1,54 @@
+//! Which source, and where its collection is.
+
+use std::time::Duration;
+
+use anyhow::bail;
+use cclake_extract::mongo::{MongoSettings, without_secrets};
+use serde::Serialize;
+
+use super::{Key, Resolver};
+
+/// Where conversations come from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum SourceKind {
+    /// Claude Code's files.
+    #[default]
+    Jsonl,
+    /// A collection.
+    Mongodb,
+}
+
+pub(super) const SOURCES: &[(&str, SourceKind)] =
+    &[("jsonl", SourceKind::Jsonl), ("mongodb", SourceKind::Mongodb)];
+
+impl Resolver<'_> {
+    pub(super) fn mongo(&mut self) -> anyhow::Result<MongoSettings> {
+        let default = |key: Key| move || key.setting().default.to_owned();
+        let uri = self.take(Key::MongoUri)?;
+        let uri = uri.unwrap_or_else(default(Key::MongoUri));
+        self.note(Key::MongoUri, without_secrets(&uri));
+        Ok(MongoSettings {
+            uri,
+            database: self.text(Key::MongoDb, default(Key::MongoDb))?,
+            collection: self.text(Key::MongoCollection, default(Key::MongoCollection))?,
+            batch_size: u32::try_from(self.number(Key::BatchSize, 10_000, [1, 1_000_000])?)?,
+        })
+    }
+
+    pub(super) fn seconds(&mut self, key: Key, least: f64) -> anyhow::Result<Duration> {
+        const MOST: f64 = 86_400.0;
+        let text = self
+            .take(key)?
+            .unwrap_or_else(|| key.setting().default.to_owned());
+        let seconds = match text.parse() {
+            Ok(seconds) if (least..=MOST).contains(&seconds) => seconds,
+            _ => bail!(
+                "{} is `{text}`: give a number of seconds from {least} to {MOST}",
+                self.place(key)
+            ),
+        };
+        self.note(key, &text);
+        Ok(Duration::from_secs_f64(seconds))
+    }
+}

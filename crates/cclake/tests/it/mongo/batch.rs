@@ -1,0 +1,194 @@
+//! Full and incremental extracts.
+
+use bson::{Bson, DateTime, Decimal128, doc};
+
+use super::{World, entry};
+use crate::support::samples;
+
+#[test]
+fn ids_of_every_type_are_rows_of_their_own() {
+    let Some(world) = World::new() else { return };
+    let mut documents: Vec<_> = (0..300).map(|number| entry(number, "int")).collect();
+    documents.extend((0..300).map(|number| entry(number.to_string(), "string")));
+    documents.extend((0..100).map(|_| entry(bson::oid::ObjectId::new(), "oid")));
+    let odd: Vec<Bson> = vec![
+        f64::NAN.into(),
+        f64::INFINITY.into(),
+        1.5.into(),
+        (i64::MAX).into(),
+        "2.5".parse::<Decimal128>().unwrap().into(),
+        Bson::Null,
+        true.into(),
+        DateTime::from_millis(1).into(),
+        doc! {"a": 1}.into(),
+        Bson::MinKey,
+        Bson::MaxKey,
+    ];
+    documents.extend(odd.into_iter().map(|id| entry(id, "odd")));
+    let count = documents.len();
+    world.insert(documents);
+    let report = world.bring(&[]);
+    assert_eq!(report["lines"]["read"], count);
+    assert_eq!(world.contents().len(), count);
+    let odd = world.lines(
+        "select _id from raw.conversations where json_extract_string(message, '$.content') = 'odd' order by 1",
+    );
+    assert_eq!(
+        odd,
+        [
+            "1.5",
+            "2.5",
+            "9223372036854775807",
+            "Infinity",
+            "NaN",
+            r#"bool:true"#,
+            r#"date:{"$date":{"$numberLong":"1"}}"#,
+            r#"maxKey:{"$maxKey":1}"#,
+            r#"minKey:{"$minKey":1}"#,
+            "null:null",
+            r#"object:{"a":{"$numberInt":"1"}}"#,
+        ]
+    );
+}
+
+#[test]
+fn later_extracts_bring_what_is_new_and_nothing_twice() {
+    let Some(world) = World::new() else { return };
+    world.insert((0..50).map(|number| entry(number, "first")).collect());
+    assert_eq!(world.bring(&[])["lines"]["read"], 50);
+    // The first mark may be capped by the server's clock, so one more pass may see some again.
+    world.bring(&[]);
+    assert_eq!(
+        world.bring(&[])["lines"]["read"],
+        0,
+        "a mark that stands still reads nothing"
+    );
+    // A tie: written with the very time that the mark has.
+    let mark = world.act(async |entries| {
+        let newest = entries.find_one(doc! {}).sort(doc! {"_synced_at": -1}).await?;
+        Ok(newest.unwrap().get("_synced_at").unwrap().clone())
+    });
+    let mut tie = entry(100, "tie");
+    tie.insert("_synced_at", mark);
+    world.insert(vec![tie, entry(101, "new")]);
+    world.bring(&[]);
+    let contents = world.contents();
+    assert_eq!(contents.len(), 52);
+    assert!(contents.contains(&"100=tie".to_owned()) && contents.contains(&"101=new".to_owned()));
+    // A change that renews the time is brought; it wins.
+    world.act(async |entries| {
+        let change = doc! {"$set": {"message.content": "changed", "_synced_at": DateTime::now()}};
+        entries.update_one(doc! {"_id": 7}, change).await
+    });
+    world.bring(&[]);
+    assert!(world.contents().contains(&"7=changed".to_owned()));
+}
+
+#[test]
+fn documents_without_a_time_are_new_by_their_ids() {
+    let Some(world) = World::new() else { return };
+    let plain = |id: i32| {
+        let mut entry = entry(id, "plain");
+        entry.remove("_synced_at");
+        entry
+    };
+    world.insert((0..5).map(plain).collect());
+    world.bring(&[]);
+    world.insert(vec![plain(10)]);
+    assert_eq!(world.bring(&[])["lines"]["read"], 1);
+    assert_eq!(world.contents().len(), 6);
+}
+
+#[test]
+fn history_can_be_left_out_and_brought_later() {
+    let Some(world) = World::new() else { return };
+    world.insert(vec![entry(1, "old")]);
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    let extract = |args: &[&str]| {
+        let mut command = world.command(&[&["extract"], args].concat());
+        let ran = crate::support::finish(command.env("BACKFILL_ALL_HISTORICAL", "false"));
+        assert_eq!(ran.status, 0, "{}", ran.stderr);
+    };
+    extract(&[]);
+    world.insert(vec![entry(2, "new")]);
+    extract(&[]);
+    world.json(&["load"]);
+    assert_eq!(world.contents(), ["2=new"]);
+    extract(&["--full-backfill"]);
+    world.json(&["load"]);
+    assert_eq!(world.contents(), ["1=old", "2=new"]);
+}
+
+#[test]
+fn values_that_no_column_holds_are_kept_whole_beside_it() {
+    let Some(world) = World::new() else { return };
+    let mut document = entry(1, "odd");
+    document.insert("timestamp", doc! {"year": 2026});
+    document.insert(
+        "a.b",
+        doc! {"$odd": f64::NAN, "": Bson::Null, "Name": 1, "name": "2"},
+    );
+    document.insert("session_id", 7);
+    document.insert("price", "1.10".parse::<Decimal128>().unwrap());
+    world.insert(vec![document]);
+    let report = world.bring(&[]);
+    assert_eq!(report["unexpected"], 1);
+    let rows = world.lines("select timestamp, session_id, _parse_error, _raw_json from raw.conversations");
+    assert_eq!(rows.len(), 1);
+    assert!(
+        rows[0].starts_with("-|-|timestamp,session_id|{\"_id\":1,"),
+        "{}",
+        rows[0]
+    );
+    for part in [
+        r#""timestamp":{"year":2026}"#,
+        r#""a.b":{"$odd":{"$numberDouble":"NaN"},"":null,"Name":1,"name":"2"}"#,
+        r#""price":{"$numberDecimal":"1.10"}"#,
+    ] {
+        assert!(rows[0].contains(part), "{}", rows[0]);
+    }
+}
+
+#[test]
+fn a_collection_made_anew_is_read_anew_and_the_old_one_is_gone() {
+    let Some(world) = World::new() else { return };
+    world.insert(vec![entry(1, "old"), entry(2, "old")]);
+    world.bring(&[]);
+    world.act(async |entries| entries.drop().await);
+    world.insert(vec![entry(2, "new")]);
+    let report = world.bring(&[]);
+    let warning = report["warnings"][0].as_str().unwrap();
+    assert!(warning.contains("another collection"), "{warning}");
+    assert_eq!(world.contents(), ["1=old gone", "2=new"]);
+}
+
+#[test]
+fn the_shapes_of_the_specification_become_gold() {
+    let (Some(samples), Some(world)) = (samples(), World::new()) else {
+        return;
+    };
+    let text = std::fs::read_to_string(samples.join("mongo-spec-shape.json")).unwrap();
+    let documents: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap();
+    let documents: Vec<_> = documents
+        .into_iter()
+        .map(|document| match Bson::try_from(document).unwrap() {
+            Bson::Document(document) => document,
+            other => panic!("{other}"),
+        })
+        .collect();
+    world.insert(documents);
+    let ran = world.try_run(&["run"]);
+    assert_eq!(ran.status, 0, "{}\n{}", ran.stdout, ran.stderr);
+    assert_eq!(
+        world.lines("select role, count(*) as n from fct_messages group by 1 order by 1"),
+        ["assistant|1", "human|2"]
+    );
+    assert_eq!(
+        world.lines("select tool_name, is_success from fct_tool_calls"),
+        ["Read|true"]
+    );
+    assert_eq!(
+        world.lines("select input_tokens, output_tokens, cache_write_5m_tokens from fct_messages where role = 'assistant'"),
+        ["12|38|2048"]
+    );
+}

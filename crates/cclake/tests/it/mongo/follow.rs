@@ -1,0 +1,204 @@
+//! The change stream, from its first token to a server that goes away.
+
+use bson::doc;
+
+use super::{World, entry};
+use crate::support::{LOAD_ORDER, TRACE, tables};
+
+#[test]
+fn every_change_comes_and_the_latest_wins() {
+    let Some(world) = World::new() else { return };
+    world.insert((0..5).map(|number| entry(number, "first")).collect());
+    let mut follower = world.follow();
+    world.insert(vec![entry(5, "inserted")]);
+    world.act(async |entries| {
+        let change = doc! {"$set": {"message.content": "updated"}};
+        entries.update_one(doc! {"_id": 1}, change).await?;
+        entries.replace_one(doc! {"_id": 2}, entry(2, "replaced")).await?;
+        entries.delete_one(doc! {"_id": 3}).await
+    });
+    follower.wait_for_changes(4);
+    assert_eq!(follower.stop(), 0);
+    world.json(&["load"]);
+    let expected = [
+        "0=first",
+        "1=updated",
+        "2=replaced",
+        "3=first gone",
+        "4=first",
+        "5=inserted",
+    ];
+    assert_eq!(world.contents(), expected);
+    // While nobody follows, changes wait.
+    world.act(async |entries| entries.delete_one(doc! {"_id": 0}).await);
+    let mut follower = world.follow();
+    follower.wait_for_changes(1);
+    assert_eq!(follower.stop(), 0);
+    world.json(&["load"]);
+    assert!(world.contents().contains(&"0=first gone".to_owned()));
+
+    // The lake alone gives the same.
+    let trace = [TRACE, LOAD_ORDER];
+    let transform = world.try_run(&["transform"]);
+    assert_eq!(transform.status, 0, "{}", transform.stderr);
+    let before = tables(&world.scene, &trace);
+    std::fs::remove_file(world.scene.data().join("analytics.db")).unwrap();
+    world.json(&["load"]);
+    world.try_run(&["transform"]);
+    assert_eq!(tables(&world.scene, &trace), before);
+}
+
+#[test]
+fn gold_counts_deleted_documents_unless_told_otherwise() {
+    let Some(world) = World::new() else { return };
+    world.insert(vec![entry(1, "kept"), entry(2, "deleted")]);
+    let follower = world.follow();
+    world.act(async |entries| entries.delete_one(doc! {"_id": 2}).await);
+    let mut follower = follower;
+    follower.wait_for_changes(1);
+    follower.stop();
+    for (on_delete, expected) in [("keep", "2"), ("remove", "1")] {
+        let ran = crate::support::finish(world.command(&["run"]).env("CCLAKE_ON_DELETE", on_delete));
+        assert_eq!(ran.status, 0, "{}\n{}", ran.stdout, ran.stderr);
+        assert_eq!(
+            world.lines("select count(*) as n from fct_messages"),
+            [expected],
+            "{on_delete}"
+        );
+    }
+}
+
+#[test]
+fn history_that_is_lost_is_told_and_made_up_for() {
+    let Some(world) = World::with(&["--oplog-max-entries", "1000"]) else {
+        return;
+    };
+    world.insert((0..20).map(|number| entry(number, "first")).collect());
+    world.follow().stop();
+    world.act(async |entries| {
+        entries.delete_one(doc! {"_id": 3}).await?;
+        entries.replace_one(doc! {"_id": 4}, entry(4, "replaced")).await
+    });
+    for round in 0..40 {
+        let ids = (1000 + round * 100)..(1100 + round * 100);
+        world.insert(ids.map(|number| entry(number, "later")).collect());
+    }
+    let mut follower =
+        super::Follower::start_at_once(&mut world.command(&["extract", "--follow", "--verbose"]));
+    follower.wait_for("no longer in the server's log");
+    follower.wait_for("following");
+    follower.stop();
+    world.json(&["load"]);
+    let contents = world.contents();
+    assert_eq!(contents.len(), 4020);
+    assert!(contents.contains(&"3=first gone".to_owned()) && contents.contains(&"4=replaced".to_owned()));
+    assert_eq!(
+        contents.iter().filter(|row| row.ends_with("=later")).count(),
+        4000
+    );
+}
+
+#[test]
+fn a_dropped_or_renamed_collection_never_ends_the_stream_in_silence() {
+    let Some(world) = World::new() else { return };
+    world.insert(vec![entry(1, "old"), entry(2, "old")]);
+    let mut follower = world.follow();
+    world.act(async |entries| entries.drop().await);
+    follower.wait_for("dropped, renamed or replaced");
+    follower.wait_for("following");
+    world.insert(vec![entry(2, "new")]);
+    follower.wait_for_changes(1);
+    assert_eq!(follower.stop(), 0);
+    world.json(&["load"]);
+    assert_eq!(world.contents(), ["1=old gone", "2=new"]);
+}
+
+#[test]
+fn a_server_that_goes_away_is_waited_for() {
+    let Some(mut world) = World::new() else { return };
+    world.insert(vec![entry(1, "before")]);
+    let mut follower = world.follow();
+    world.server.kill();
+    follower.wait_for("trying again");
+    world.server.launch();
+    world.insert(vec![entry(2, "after")]);
+    follower.wait_for("is back");
+    follower.wait_for_changes(1);
+    assert_eq!(follower.stop(), 0);
+    world.json(&["load"]);
+    assert_eq!(world.contents(), ["1=before", "2=after"]);
+}
+
+#[test]
+fn a_server_without_a_replica_set_can_be_polled() {
+    let Some(world) = World::with(&["--standalone"]) else {
+        return;
+    };
+    world.insert(vec![entry(1, "first")]);
+    let refused = world.try_run(&["extract", "--follow"]);
+    assert_eq!(refused.status, 2);
+    assert!(
+        refused.stderr.contains("--replSet") && refused.stderr.contains("--poll"),
+        "{}",
+        refused.stderr
+    );
+    let follower =
+        super::Follower::start_at_once(&mut world.command(&["extract", "--follow", "--poll", "1"]));
+    std::thread::sleep(std::time::Duration::from_millis(1500));
+    world.insert(vec![entry(2, "second")]);
+    std::thread::sleep(std::time::Duration::from_millis(3000));
+    assert_eq!(follower.stop(), 0);
+    world.json(&["load"]);
+    assert_eq!(world.contents(), ["1=first", "2=second"]);
+}
+
+#[test]
+fn kills_lose_nothing_and_double_nothing() {
+    let Some(world) = World::new() else { return };
+    world.insert((0..10).map(|number| entry(number, "first")).collect());
+    for round in 0..20_i32 {
+        let follower =
+            super::Follower::start_at_once(&mut world.command(&["extract", "--follow", "--verbose"]));
+        let ids = (100 + round * 10)..(110 + round * 10);
+        world.insert(ids.map(|number| entry(number, "later")).collect());
+        world.act(async |entries| {
+            let change = doc! {"$set": {"message.content": format!("changed in {round}")}};
+            entries.update_one(doc! {"_id": 1}, change).await?;
+            entries.delete_one(doc! {"_id": 100 + round * 10}).await
+        });
+        std::thread::sleep(std::time::Duration::from_millis(
+            u64::try_from(round).unwrap() * 73 % 1100,
+        ));
+        follower.kill();
+    }
+    // One that ends in order has seen everything before.
+    let follower = world.follow();
+    std::thread::sleep(std::time::Duration::from_millis(1500));
+    assert_eq!(follower.stop(), 0);
+    world.json(&["load"]);
+    // A document that came and went before the first token was kept was never to be seen.
+    let contents = world.contents();
+    let there: Vec<_> = contents
+        .iter()
+        .filter(|row| !row.ends_with(" gone"))
+        .cloned()
+        .collect();
+    let mut expected = world.act(async |entries| {
+        let mut rows = Vec::new();
+        let mut cursor = entries.find(doc! {}).await?;
+        while cursor.advance().await? {
+            let document = bson::Document::try_from(cursor.current())?;
+            let text = document
+                .get_document("message")
+                .unwrap()
+                .get_str("content")
+                .unwrap()
+                .to_owned();
+            rows.push(format!("{}={text}", document.get_i32("_id").unwrap()));
+        }
+        Ok(rows)
+    });
+    expected.sort();
+    assert_eq!(there, expected);
+    assert!((100..=contents.len()).contains(&expected.len()) && contents.len() > expected.len());
+}

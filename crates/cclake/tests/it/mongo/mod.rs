@@ -1,0 +1,185 @@
+//! MongoDB as a source, against a real server over the wire.
+
+mod batch;
+mod follow;
+mod refusals;
+mod server;
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use bson::{Document, doc};
+use serde_json::Value;
+
+use crate::support::{Ran, Scene, finish};
+use server::Server;
+
+/// A scene with a server, whose collection is the source.
+pub(crate) struct World {
+    scene: Scene,
+    server: Server,
+}
+
+impl World {
+    pub(crate) fn new() -> Option<Self> {
+        Self::with(&[])
+    }
+
+    pub(crate) fn with(flags: &[&str]) -> Option<Self> {
+        Some(Self {
+            server: Server::start(flags)?,
+            scene: Scene::new(),
+        })
+    }
+
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = self.scene.command(args);
+        command
+            .env("CCLAKE_SOURCE", "mongodb")
+            .env("MONGO_URI", self.server.uri())
+            .env("MONGO_COLLECTION", "entries")
+            .env("CDC_BUFFER_SECONDS", "0.5");
+        command
+    }
+
+    pub(crate) fn try_run(&self, args: &[&str]) -> Ran {
+        finish(&mut self.command(args))
+    }
+
+    pub(crate) fn json(&self, args: &[&str]) -> Value {
+        let ran = self.try_run(&[args, &["--json"]].concat());
+        assert_eq!(ran.status, 0, "{args:?} failed\n{}\n{}", ran.stdout, ran.stderr);
+        serde_json::from_str(&ran.stdout).unwrap()
+    }
+
+    /// Extracts and loads; what the extract said.
+    pub(crate) fn bring(&self, args: &[&str]) -> Value {
+        let report = self.json(&[&["extract"], args].concat());
+        self.json(&["load"]);
+        report
+    }
+
+    pub(crate) fn insert(&self, documents: Vec<Document>) {
+        self.act(async |entries| entries.insert_many(documents).await.map(drop));
+    }
+
+    pub(crate) fn act<T>(
+        &self,
+        act: impl AsyncFnOnce(mongodb::Collection<Document>) -> mongodb::error::Result<T>,
+    ) -> T {
+        self.server.with("claude_logs", "entries", act)
+    }
+
+    /// Rows of a query as `a|b` lines.
+    pub(crate) fn lines(&self, sql: &str) -> Vec<String> {
+        self.scene.lines(sql)
+    }
+
+    /// `_id=content` of every row that is there, in order.
+    pub(crate) fn contents(&self) -> Vec<String> {
+        self.lines(
+            "select _id || '=' || json_extract_string(message, '$.content') || if(_op = 'delete', ' gone', '') as row
+             from raw.conversations order by row",
+        )
+    }
+
+    /// Starts `extract --follow`, and waits until it follows.
+    pub(crate) fn follow(&self) -> Follower {
+        Follower::start(&mut self.command(&["extract", "--follow", "--verbose"]))
+    }
+}
+
+/// A document of the specification's shape.
+pub(crate) fn entry(id: impl Into<bson::Bson>, text: &str) -> Document {
+    doc! {
+        "_id": id.into(), "type": "message", "timestamp": "2026-02-03T10:00:00.000Z", "session_id": "s1",
+        "project_path": "/home/ada/shop", "message": {"role": "human", "content": text},
+        "_synced_at": bson::DateTime::now(),
+    }
+}
+
+/// An `extract --follow` under way; killed when dropped.
+pub(crate) struct Follower {
+    child: Child,
+    said: std::sync::mpsc::Receiver<String>,
+    heard: Vec<String>,
+}
+
+impl Follower {
+    pub(crate) fn start(command: &mut Command) -> Self {
+        let mut follower = Self::start_at_once(command);
+        follower.wait_for("following");
+        follower
+    }
+
+    pub(crate) fn start_at_once(command: &mut Command) -> Self {
+        let mut child = command
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (sender, said) = std::sync::mpsc::channel();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Self {
+            child,
+            said,
+            heard: Vec::new(),
+        }
+    }
+
+    /// Waits until it says something with these words.
+    pub(crate) fn wait_for(&mut self, words: &str) -> String {
+        let until = Instant::now() + Duration::from_secs(60);
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            match self.said.recv_timeout(left) {
+                Ok(line) => {
+                    self.heard.push(line.clone());
+                    if line.contains(words) {
+                        return line;
+                    }
+                }
+                Err(_) => panic!("it never said `{words}`, but {:?}", self.heard),
+            }
+        }
+    }
+
+    /// Waits until so many changes came to the lake.
+    pub(crate) fn wait_for_changes(&mut self, count: u64) {
+        let mut seen = 0;
+        while seen < count {
+            let line = self.wait_for("changes to the lake");
+            let number = line.split_whitespace().find_map(|word| word.parse::<u64>().ok());
+            seen += number.unwrap();
+        }
+    }
+
+    /// Ctrl-C; its exit status.
+    pub(crate) fn stop(mut self) -> i32 {
+        let _ = Command::new("kill")
+            .args(["-INT", &self.child.id().to_string()])
+            .status();
+        let status = self.child.wait().unwrap();
+        status.code().unwrap_or(-1)
+    }
+
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

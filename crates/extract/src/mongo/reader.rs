@@ -1,0 +1,290 @@
+//! Cursors into parts: each reader takes one piece of work after the other, and opens a cursor that failed again.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use arrow_array::RecordBatch;
+use bson::{Bson, RawDocument, RawDocumentBuf, doc};
+use mongodb::{Cursor, error::Error as DriverError};
+use tokio::sync::mpsc::Sender;
+
+use super::{
+    connect::Source,
+    document::DocumentReader,
+    extract::{Counts, Settings},
+    id,
+    marks::MarkTracker,
+    plan::Work,
+};
+use crate::{
+    batch::{BatchBuilder, ChangeOrder, Origin},
+    dlq::DeadLetter,
+    error::{Error, ErrorKind, Result},
+    id::RecordId,
+};
+
+/// The kind of source, as rows and dead letters name it.
+pub(crate) const SOURCE: &str = "mongodb";
+
+/// Bytes of BSON per batch: small enough that no column's buffer grows far beyond what it holds.
+pub(crate) const BATCH_BYTES: usize = 2 << 20;
+
+/// Pauses before a cursor that failed is opened again; after the last the pass ends, and the next one goes on.
+const RETRY_PAUSES: [Duration; 5] = [
+    Duration::from_millis(200),
+    Duration::from_secs(1),
+    Duration::from_secs(3),
+    Duration::from_secs(8),
+    Duration::from_secs(15),
+];
+
+/// What all readers of a pass share.
+pub(crate) struct Shared {
+    pub(crate) work: Mutex<VecDeque<(usize, Work)>>,
+    pub(crate) dead_ids: HashSet<RecordId>,
+    pub(crate) order: ChangeOrder,
+    pub(crate) settings: Settings,
+}
+
+/// Some documents of one piece of work.
+pub(crate) struct Part {
+    pub(crate) work: usize,
+    pub(crate) batches: Vec<RecordBatch>,
+    pub(crate) dead_letters: Vec<DeadLetter>,
+    pub(crate) counts: Counts,
+    pub(crate) marks: MarkTracker,
+    /// The last document's id.
+    pub(crate) last: Option<Bson>,
+    /// Whether the work is done with it.
+    pub(crate) is_last: bool,
+}
+
+impl Part {
+    fn new(work: usize) -> Self {
+        Self {
+            work,
+            batches: Vec::new(),
+            dead_letters: Vec::new(),
+            counts: Counts::default(),
+            marks: MarkTracker::default(),
+            last: None,
+            is_last: false,
+        }
+    }
+}
+
+/// Reads one piece of work after the other.
+pub(crate) struct Reader {
+    collection: mongodb::Collection<RawDocumentBuf>,
+    batch_size: u32,
+    documents: DocumentReader,
+    batch: BatchBuilder,
+    /// Bytes of BSON in the batch.
+    batch_bytes: usize,
+    namespace: String,
+    shared: Arc<Shared>,
+}
+
+impl Reader {
+    pub(crate) fn new(source: &Source, shared: Arc<Shared>) -> Self {
+        Self {
+            collection: source.collection.clone(),
+            batch_size: source.settings.batch_size,
+            documents: DocumentReader::new(&source.namespace, shared.settings.synced_at_us),
+            batch: BatchBuilder::new(BATCH_BYTES),
+            batch_bytes: 0,
+            namespace: source.namespace.clone(),
+            shared,
+        }
+    }
+
+    pub(crate) async fn run(mut self, parts: Sender<Result<Part, DriverError>>) {
+        loop {
+            let next = {
+                let mut work = self.shared.work.lock().unwrap_or_else(PoisonError::into_inner);
+                work.pop_front()
+            };
+            let Some((number, work)) = next else {
+                return;
+            };
+            match self.read_through(number, work, &parts).await {
+                Ok(true) => {}
+                // Nobody takes parts any more: a commit failed, and says so.
+                Ok(false) => return,
+                Err(error) => {
+                    let _ = parts.send(Err(error)).await;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Whether it was read to its end; false when nobody takes the parts.
+    async fn read_through(
+        &mut self,
+        number: usize,
+        mut work: Work,
+        parts: &Sender<Result<Part, DriverError>>,
+    ) -> Result<bool, DriverError> {
+        let mut failures = 0;
+        loop {
+            let mut part = Part::new(number);
+            self.restart_batch();
+            let mut progress = false;
+            match self.read(&mut work, &mut part, &mut progress, parts).await {
+                Ok(is_taken) => return Ok(is_taken),
+                Err(error) => {
+                    if progress {
+                        failures = 0;
+                    }
+                    let Some(pause) = RETRY_PAUSES.get(failures).filter(|_| is_passing(&error)) else {
+                        return Err(error);
+                    };
+                    failures += 1;
+                    tokio::time::sleep(*pause).await;
+                }
+            }
+        }
+    }
+
+    async fn read(
+        &mut self,
+        work: &mut Work,
+        part: &mut Part,
+        progress: &mut bool,
+        parts: &Sender<Result<Part, DriverError>>,
+    ) -> Result<bool, DriverError> {
+        let mut cursor = self.open(work).await?;
+        let limit = self.shared.settings.chunk_bytes as u64;
+        while cursor.advance().await? {
+            self.take(cursor.current(), part);
+            *progress = true;
+            if self.batch_bytes >= BATCH_BYTES {
+                self.finish_batch(part)?;
+            }
+            if part.counts.bytes >= limit {
+                self.finish_batch(part)?;
+                let full = std::mem::replace(part, Part::new(part.work));
+                if let (Work::Range(range), Some(last)) = (&mut *work, &full.last) {
+                    range.after = Some(last.clone());
+                }
+                if parts.send(Ok(full)).await.is_err() {
+                    return Ok(false);
+                }
+            }
+        }
+        self.finish_batch(part)?;
+        let mut last = std::mem::replace(part, Part::new(part.work));
+        last.is_last = true;
+        Ok(parts.send(Ok(last)).await.is_ok())
+    }
+
+    async fn open(&self, work: &Work) -> Result<Cursor<RawDocumentBuf>, DriverError> {
+        let find = self.collection.find(work.filter()).batch_size(self.batch_size);
+        match work {
+            Work::Range(_) => find.sort(doc! {"_id": 1}).await,
+            Work::Increment(_) => find.await,
+        }
+    }
+
+    /// Throws away what a failed cursor brought.
+    fn restart_batch(&mut self) {
+        if self.batch_bytes > 0 {
+            self.batch = BatchBuilder::new(BATCH_BYTES);
+            self.batch_bytes = 0;
+        }
+    }
+
+    fn finish_batch(&mut self, part: &mut Part) -> Result<(), DriverError> {
+        let batch = std::mem::replace(&mut self.batch, BatchBuilder::new(BATCH_BYTES));
+        self.batch_bytes = 0;
+        let batch = batch_of(batch, &self.shared.settings, &self.namespace).map_err(DriverError::custom)?;
+        part.batches.extend(batch);
+        Ok(())
+    }
+
+    fn take(&mut self, document: &RawDocument, part: &mut Part) {
+        self.batch_bytes += document.as_bytes().len();
+        part.counts.documents += 1;
+        part.counts.bytes += document.as_bytes().len() as u64;
+        part.marks.see(document);
+        let read = self
+            .documents
+            .read(document, Some(self.shared.order), &mut self.batch);
+        match read {
+            Ok(row) => {
+                part.counts.rows += 1;
+                part.counts.unexpected += u64::from(!row.as_expected);
+            }
+            Err(reason) => {
+                let letter = dead_letter(&self.namespace, document, reason);
+                if self.shared.dead_ids.contains(&letter.id) {
+                    part.counts.already_there += 1;
+                } else {
+                    part.counts.dead_lettered += 1;
+                    part.dead_letters.push(letter);
+                }
+            }
+        }
+        if let Ok(Some(id)) = document.get("_id") {
+            part.last = Bson::try_from(id).ok();
+        }
+    }
+}
+
+/// A document that is no row, with its bytes.
+pub(crate) fn dead_letter(namespace: &str, document: &RawDocument, reason: String) -> DeadLetter {
+    let id = document.get("_id").ok().flatten();
+    let id = id.and_then(|id| id::text(id).ok()).unwrap_or_default();
+    DeadLetter::new(
+        SOURCE,
+        &format!("{namespace}/{id}"),
+        0,
+        reason,
+        document.as_bytes(),
+    )
+}
+
+/// Whether trying again may help.
+pub(crate) fn is_passing(error: &DriverError) -> bool {
+    use mongodb::error::ErrorKind as Kind;
+    const CURSOR_NOT_FOUND: i32 = 43;
+    match &*error.kind {
+        Kind::Io(_) | Kind::ServerSelection { .. } | Kind::ConnectionPoolCleared { .. } => true,
+        Kind::Command(command) => {
+            command.code == CURSOR_NOT_FOUND
+                || error.contains_label("RetryableWriteError")
+                || error.contains_label("ResumableChangeStreamError")
+                || PASSING_CODES.contains(&command.code)
+        }
+        _ => error.contains_label("ResumableChangeStreamError"),
+    }
+}
+
+/// Server codes of a server that is going away or a primary that steps down, and of a cursor that was killed.
+const PASSING_CODES: [i32; 14] = [
+    6, 7, 63, 89, 91, 133, 150, 189, 234, 237, 262, 10107, 11600, 11602,
+];
+
+/// The part's rows as a batch; none if there are none.
+pub(crate) fn batch_of(
+    batch: BatchBuilder,
+    settings: &Settings,
+    namespace: &str,
+) -> Result<Option<RecordBatch>> {
+    if batch.rows() == 0 {
+        return Ok(None);
+    }
+    let origin = Origin {
+        source: SOURCE,
+        collection: Some(namespace),
+        run_id: &settings.run_id,
+    };
+    let batch = batch
+        .finish(origin)
+        .map_err(|error| Error::new(ErrorKind::Format, format!("building a batch: {error}")))?;
+    Ok(Some(batch))
+}

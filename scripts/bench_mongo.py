@@ -1,0 +1,184 @@
+"""Times `cclake extract` from MongoDB beside the same job in Python (pymongo, pyarrow, pyiceberg) and beside rivet-cli.
+
+    python scripts/bench_mongo.py CCLAKE TRANSCRIPTS SERVER [--copies N] [--rivet PATH] [--events N]
+
+The transcripts are inserted N times over into a server of this run's own, as claude-mongo-sync does it: automatic ids, the
+record at top level, provenance beside it. Each program reads the whole collection, in turn, each into a folder of its own.
+CPU seconds are the program's, not the server's. Needs Linux and the PyPI packages pymongo, pyarrow and pyiceberg.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+import pymongo
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def start_server(program, folder):
+    """The server's process and a client, once it answers."""
+    port = free_port()
+    process = subprocess.Popen(
+        [program, "--host", "127.0.0.1", "--port", str(port), "--storage-path", folder, "--log-level", "WARNING",
+         "--cache-size", "2G", "--oplog-max-entries", "5000000"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    client = pymongo.MongoClient(f"mongodb://127.0.0.1:{port}/?directConnection=true", serverSelectionTimeoutMS=60000)
+    client.admin.command("ping")
+    return process, client, f"mongodb://127.0.0.1:{port}/?directConnection=true"
+
+
+def documents(logs):
+    """Every record as claude-mongo-sync would write it."""
+    root = pathlib.Path(logs)
+    for path in sorted(root.rglob("*.jsonl")):
+        for line in path.open("rb"):
+            try:
+                record = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(record, dict):
+                record["projectId"] = path.relative_to(root).parts[0]
+                record["sourceFile"] = str(path)
+                record["ingestedAt"] = datetime.datetime.now(datetime.timezone.utc)
+                yield record
+
+
+def fill(collection, logs, copies):
+    for _ in range(copies):
+        batch = []
+        for document in documents(logs):
+            batch.append(document)
+            if len(batch) == 1000:
+                collection.insert_many(batch, ordered=False)
+                batch = []
+        if batch:
+            collection.insert_many(batch, ordered=False)
+
+
+def measure(command, env=None):
+    """Wall seconds, CPU seconds and peak MB of a command that must succeed."""
+    began = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env)
+    _, errors = process.stdout.read(), process.stderr.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    wall = time.perf_counter() - began
+    if status != 0:
+        sys.exit(f"{command} failed: {errors.decode()[-2000:]}")
+    return wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+
+
+def row(name, figures, megabytes):
+    wall, cpu, peak = figures
+    print(f"| {name} | {wall:.1f} | {cpu:.1f} | {megabytes / cpu:.0f} | {peak:.0f} |", flush=True)
+
+
+PEER = pathlib.Path(__file__).with_name("mongo_peer.py")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cclake")
+    parser.add_argument("transcripts")
+    parser.add_argument("server")
+    parser.add_argument("--copies", type=int, default=10)
+    parser.add_argument("--rivet")
+    parser.add_argument("--events", type=int, default=500_000)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        server, client, uri = start_server(options.server, f"{folder}/server")
+        try:
+            bench(options, client, uri, folder)
+        finally:
+            server.terminate()
+            server.wait()
+
+
+def bench(options, client, uri, folder):
+    database = client.claude_logs
+    fill(database.conversations, options.transcripts, options.copies)
+    stats = database.command("collStats", "conversations")
+    megabytes = stats["size"] / 1e6
+    print(f"\n{stats['count']:,} documents, {megabytes:.0f} MB of BSON\n")
+    print("| full extract | seconds | CPU seconds | MB of BSON per CPU second | peak MB |\n|---|---|---|---|---|", flush=True)
+    env = os.environ | {"CCLAKE_SOURCE": "mongodb", "MONGO_URI": uri, "MONGO_DB": "claude_logs",
+                        "MONGO_COLLECTION": "conversations", "CCLAKE_DATA_DIR": f"{folder}/data"}
+    row("`cclake extract`", measure([options.cclake, "extract", "--quiet"], env), megabytes)
+    row("`cclake lake maintain` after it", measure([options.cclake, "lake", "maintain", "--quiet"], env), megabytes)
+    partitions = {}
+    for path in pathlib.Path(f"{folder}/data/iceberg").rglob("*.parquet"):
+        partitions[path.parent] = partitions.get(path.parent, 0) + 1
+    row("pymongo + pyarrow + pyiceberg", measure([sys.executable, str(PEER), uri, f"{folder}/peer"]), megabytes)
+    if options.rivet:
+        row("rivet-cli, into Parquet", measure(rivet(options.rivet, uri, folder)), megabytes)
+    print(f"\nafter `lake maintain`: at most {max(partitions.values())} data files per day on disk\n")
+    drain(options, database, env, folder)
+
+
+def rivet(program, uri, folder):
+    config = pathlib.Path(folder) / "rivet.yaml"
+    config.write_text(f"""source:
+  type: mongo
+  url: "{uri.replace('/?', '/claude_logs?')}"
+exports:
+  - name: conversations
+    table: conversations
+    mode: full
+    format: parquet
+    destination:
+      type: local
+      path: {folder}/rivet
+""")
+    return [program, "run", "--config", str(config)]
+
+
+def drain(options, database, env, folder):
+    """A backlog of small events, read by `extract --follow`."""
+    events = database.events
+    events.insert_one({"_id": -1, "type": "message"})
+    env = env | {"MONGO_COLLECTION": "events", "CCLAKE_DATA_DIR": f"{folder}/events", "CDC_BUFFER_SECONDS": "5"}
+    follow = [options.cclake, "extract", "--follow", "--verbose"]
+
+    def wait_for(process, wanted):
+        seen = 0
+        for line in process.stderr:
+            seen += int(line.split()[0]) if "changes to the lake" in line else 0
+            if (wanted is None and "following" in line) or (wanted and seen >= wanted):
+                break
+        process.send_signal(signal.SIGINT)
+        process.stdout.read()
+        _, status, usage = os.wait4(process.pid, 0)
+        if status != 0:
+            sys.exit(f"--follow ended with {status}")
+        return usage
+
+    start = lambda: subprocess.Popen(follow, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_for(start(), None)
+    text = "lorem ipsum dolor sit amet consectetur "
+    for first in range(0, options.events, 5000):
+        events.insert_many([{
+            "_id": number, "type": "user", "sessionId": f"s{number % 97}", "uuid": f"{number:032x}",
+            "timestamp": f"2026-02-{number % 28 + 1:02}T10:00:00.000Z",
+            "message": {"role": "user", "content": f"{number * 7919 % 1000003} " + text[number % 37:] + text * 19},
+        } for number in range(first, min(first + 5000, options.events))], ordered=False)
+    began = time.perf_counter()
+    usage = wait_for(start(), options.events)
+    cpu = usage.ru_utime + usage.ru_stime
+    print("| change stream | seconds | CPU seconds | events per CPU second | peak MB |\n|---|---|---|---|---|")
+    print(f"| {options.events:,} events of 1 KB | {time.perf_counter() - began:.1f} | {cpu:.1f} | {options.events / cpu:,.0f} | {usage.ru_maxrss / 1024:.0f} |")
+
+
+if __name__ == "__main__":
+    main()
