@@ -142,7 +142,8 @@ impl Lake {
     }
 
     /// Appends the rows in one snapshot, unless `commit`'s id has landed before; returns where it landed. Without rows
-    /// nothing is written, whatever the properties, and the current head is returned (`None` in an empty table).
+    /// nothing is written, whatever the properties, and the current head is returned (`None` in an empty table); see
+    /// [`checkpoint`](Self::checkpoint).
     ///
     /// Columns are matched by name; those a batch lacks are null. Files appear one per partition. Needs memory for the
     /// batches, which are dropped as they are written, and for the two largest partitions encoded.
@@ -150,14 +151,7 @@ impl Lake {
     /// # Errors
     /// Nothing is appended, except for [`ErrorKind::OutcomeUnknown`]. Either way the same call may be repeated.
     pub fn append(&mut self, batches: Vec<RecordBatch>, commit: &Commit) -> Result<Option<Head>> {
-        if commit.commit_id.is_empty() {
-            return Err(Error::new(
-                ErrorKind::Settings,
-                "an append to the lake needs a commit id",
-            ));
-        }
-        self.refresh()?;
-        if let Some(head) = commit::find(&self.table, &commit.commit_id) {
+        if let Some(head) = self.find_landed(commit)? {
             return Ok(Some(head));
         }
         let batches = batches.into_iter().filter(|batch| batch.num_rows() > 0);
@@ -168,6 +162,34 @@ impl Lake {
             return Ok(self.head());
         }
         self.write_and_commit(batches, commit).map(Some)
+    }
+
+    /// Commits no rows, only `commit`'s summary and properties, unless its id has landed before; returns where it landed.
+    /// For a source that moves on without bringing anything. A snapshot of its own, since a commit of properties alone
+    /// is checked against nothing and could overwrite newer ones.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append).
+    pub fn checkpoint(&mut self, commit: &Commit) -> Result<Head> {
+        if let Some(head) = self.find_landed(commit)? {
+            return Ok(head);
+        }
+        let committing = commit::commit_files(&self.catalog, self.table.clone(), &[], commit, &self.settings);
+        let (table, head) = self.runtime.block_on(committing)?;
+        self.show(table)?;
+        Ok(head)
+    }
+
+    /// Reads the table again and looks for the commit in it.
+    fn find_landed(&mut self, commit: &Commit) -> Result<Option<Head>> {
+        if commit.commit_id.is_empty() {
+            return Err(Error::new(
+                ErrorKind::Settings,
+                "a commit to the lake needs a commit id",
+            ));
+        }
+        self.refresh()?;
+        Ok(commit::find(&self.table, &commit.commit_id))
     }
 
     fn write_and_commit(&mut self, batches: Vec<RecordBatch>, commit: &Commit) -> Result<Head> {

@@ -76,7 +76,7 @@ fn a_commit_id_lands_once() {
     assert_eq!(sorted_ids(&other), ["a0", "b0"]);
     assert_eq!(snapshots(&other), 2);
     let error = append(&mut other, "", &[rows("c", &[Some(0)])]).unwrap_err();
-    assert_eq!(error.to_string(), "an append to the lake needs a commit id");
+    assert_eq!(error.to_string(), "a commit to the lake needs a commit id");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Real SQLite catalogs and real files in temporary folders.
 
 mod append;
+mod checkpoint;
 mod commit;
 mod damage;
 mod deletes;
