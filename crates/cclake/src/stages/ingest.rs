@@ -116,20 +116,28 @@ impl From<FileCounts> for FileReport {
 /// Writers hold a file in memory each, and a third one adds nothing: by then the source is the bottleneck.
 const MOST_WRITERS: usize = 2;
 
-/// Opens the lake for writing records on these cores.
-pub(crate) fn open_lake(settings: &Settings, cores: usize) -> anyhow::Result<Lake> {
+fn lake_settings(settings: &Settings, cores: usize) -> LakeSettings {
     let writers = NonZeroUsize::new(cores.min(MOST_WRITERS));
-    let lake = LakeSettings {
+    LakeSettings {
         catalog_name: settings.iceberg_catalog_name.clone(),
         namespace: settings.iceberg_namespace.clone(),
         table: settings.iceberg_table_name.clone(),
         partition_by: settings.partition_by,
         writer_tasks: writers.unwrap_or(NonZeroUsize::MIN),
         ..LakeSettings::new(&settings.iceberg_warehouse_path)
-    };
+    }
+}
+
+/// Opens the lake, if there is one, as it is.
+pub(crate) fn open_existing_lake(settings: &Settings) -> anyhow::Result<Lake> {
+    Ok(Lake::open_existing(&lake_settings(settings, settings.threads))?)
+}
+
+/// Opens the lake for writing records on these cores.
+pub(crate) fn open_lake(settings: &Settings, cores: usize) -> anyhow::Result<Lake> {
     let home = &settings.iceberg_warehouse_path;
     make_private(home).with_context(|| format!("cannot create the lake's folder {}", home.display()))?;
-    let lake = Lake::open(&lake, &cclake_extract::schema())?;
+    let lake = Lake::open(&lake_settings(settings, cores), &cclake_extract::schema())?;
     let metadata = lake
         .metadata_location()
         .unwrap_or_default()
@@ -248,7 +256,9 @@ impl Keeper<'_> {
         let mut report = self.report;
         report.lines = extraction.counts.into();
         report.files = extraction.files.into();
-        report.warnings = found.warnings.into_iter().chain(extraction.warnings).collect();
+        report
+            .warnings
+            .extend(found.warnings.into_iter().chain(extraction.warnings));
         report.extract_seconds = began.elapsed().saturating_sub(busy).as_secs_f64();
         report.lake_seconds = self.written.as_secs_f64();
         Ok(report)
@@ -299,6 +309,11 @@ impl Keeper<'_> {
         };
         let began = Instant::now();
         let head = self.lake.append(batches, &commit)?;
+        if let Some(failure) = self.lake.take_upkeep_failure() {
+            let warning =
+                format!("the lake's upkeep failed, which `cclake lake maintain` can catch up on: {failure}");
+            self.report.warnings.push(warning);
+        }
         self.written += began.elapsed();
         self.report.lake_commits += 1;
         Ok(LakeMark {
@@ -310,9 +325,12 @@ impl Keeper<'_> {
     }
 }
 
-/// What positions must be stamped with to be trusted: they belong to this very state of the lake.
+/// What positions must be stamped with to be trusted: they belong to this very state of the lake. Its upkeep makes new
+/// snapshots of the same rows, under the commit id of those before.
 fn stamp(lake: &Lake) -> Option<String> {
-    Some(format!("{}/{}", lake.table_uuid(), lake.head()?.snapshot_id))
+    let head = lake.head()?;
+    let state = head.commit_id.unwrap_or_else(|| head.snapshot_id.to_string());
+    Some(format!("{}/{state}", lake.table_uuid()))
 }
 
 /// What the lake holds of the files that must be read again.

@@ -8,5 +8,5 @@ mod load;
 
 pub(crate) use blueprint::{Blueprint, Engine, Holdings, Prepared};
 pub(crate) use build::{BuildScope, Built, build};
-pub(crate) use ingest::{IngestReport, Ingested, Run, ingest, open_lake};
+pub(crate) use ingest::{IngestReport, Ingested, Run, ingest, open_existing_lake, open_lake};
 pub(crate) use load::{is_out_of_memory, load_backlog, open_warehouse, with_room};

@@ -42,3 +42,4 @@ mod snapshots;
 mod sources;
 mod tidy;
 mod truth;
+mod upkeep;
