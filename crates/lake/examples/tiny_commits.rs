@@ -10,6 +10,7 @@
 )]
 
 use std::collections::BTreeSet;
+use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -47,9 +48,11 @@ fn main() {
         "{commits} commits of one row over {days} days in {}",
         folder.display()
     );
-    println!("commits  commit ms  slowest  mean  plan ms  slowest  metadata MB  data files  disk MB");
+    println!(
+        "commits  commit ms  slowest  mean  plan ms  slowest  metadata MB  data files  disk MB  fsync ms"
+    );
     for from in (0..commits).step_by(1000) {
-        let window = Window::commit(&mut lake, from..commits.min(from + 1000), days);
+        let window = Window::commit(&mut lake, &folder, from..commits.min(from + 1000), days);
         println!("{}", window.line(&lake, &folder));
     }
     check(&lake, commits);
@@ -61,12 +64,14 @@ struct Window {
     to: usize,
     commits: Vec<Duration>,
     plans: Vec<Duration>,
+    /// Of a small file, which a commit does seven times: what the disk itself has part in.
+    fsyncs: Vec<Duration>,
 }
 
 impl Window {
-    fn commit(lake: &mut Lake, numbers: std::ops::Range<usize>, days: usize) -> Self {
+    fn commit(lake: &mut Lake, folder: &Path, numbers: std::ops::Range<usize>, days: usize) -> Self {
         let runtime = Runtime::new().unwrap();
-        let (mut commits, mut plans) = (Vec::new(), Vec::new());
+        let (mut commits, mut plans, mut fsyncs) = (Vec::new(), Vec::new(), Vec::new());
         let to = numbers.end;
         for number in numbers {
             let batch = row(number, days);
@@ -83,18 +88,25 @@ impl Window {
             }
             if number % COMMITS_PER_PLAN == 0 {
                 plans.push(plan(&runtime, lake, number + 1));
+                fsyncs.push(fsync(&folder.join("fsync")));
             }
         }
         commits.sort();
         plans.sort();
-        Self { to, commits, plans }
+        fsyncs.sort();
+        Self {
+            to,
+            commits,
+            plans,
+            fsyncs,
+        }
     }
 
     fn line(&self, lake: &Lake, folder: &Path) -> String {
         let table = folder.join("analytics/conversations");
         let total: Duration = self.commits.iter().sum();
         format!(
-            "{:>7}  {:>9.1}  {:>7.0}  {:>4.1}  {:>7.1}  {:>7.0}  {:>11.1}  {:>10}  {:>7.1}",
+            "{:>7}  {:>9.1}  {:>7.0}  {:>4.1}  {:>7.1}  {:>7.0}  {:>11.1}  {:>10}  {:>7.1}  {:>8.1}",
             self.to,
             median_ms(&self.commits),
             ms(self.commits[self.commits.len() - 1]),
@@ -104,6 +116,7 @@ impl Window {
             megabytes(&table.join("metadata")),
             lake.files_since(0).unwrap().len(),
             megabytes(&table),
+            median_ms(&self.fsyncs),
         )
     }
 }
@@ -123,6 +136,16 @@ fn plan(runtime: &Runtime, lake: &Lake, rows: usize) -> Duration {
     let elapsed = began.elapsed();
     let planned: u64 = planned.iter().map(|task| task.record_count.unwrap()).sum();
     assert_eq!(planned, rows as u64);
+    elapsed
+}
+
+fn fsync(path: &Path) -> Duration {
+    let mut file = std::fs::File::create(path).unwrap();
+    file.write_all(&[0; 4096]).unwrap();
+    let began = Instant::now();
+    file.sync_all().unwrap();
+    let elapsed = began.elapsed();
+    std::fs::remove_file(path).unwrap();
     elapsed
 }
 

@@ -48,7 +48,7 @@ impl Default for MaintainOptions {
         Self {
             dry_run: false,
             // Each lengthens the metadata, which every commit writes, by about 700 bytes.
-            keep_snapshots: 50,
+            keep_snapshots: 20,
             min_age: Duration::from_hours(24),
         }
     }
