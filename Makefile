@@ -32,7 +32,7 @@ CCLAKE := $(TARGET)/release/cclake
 # Debian keeps venv in a package of its own.
 venv = rm -rf $(1); python3 -m venv $(1) 2>/dev/null || { $(if $(filter 0,$(shell id -u)),,sudo) apt-get install -y -q python3-venv && rm -rf $(1) && python3 -m venv $(1); }
 
-.PHONY: help run build setup test test-peers bench lint clean-cache
+.PHONY: help run build setup test test-peers bench bench-lake lint clean-cache
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -109,6 +109,9 @@ bench: build $(PEERS)/.done $(DBT)/.done $(RUST_DBT)/.done $(CCUSAGE_DIR)/.done 
 	  --ccusage $(CCUSAGE_DIR)/node_modules/.bin/ccusage --sizes
 	@$(PEERS)/bin/python scripts/bench_dbt.py $(CCLAKE) $(or $(BENCH),$(CACHE)/bench/projects) \
 	  --dbt $(DBT)/bin/dbt --rust-dbt $(RUST_DBT)/bin/dbt --libduckdb $(DUCKDB_DIR)
+
+bench-lake: ## Commit 10,000 single rows to a lake: what commits, scan planning and the disk cost all the way
+	$(CARGO) run --release --quiet -p cclake-lake --example tiny_commits
 
 clean-cache: ## Remove everything this Makefile downloaded
 	rm -rf $(CACHE)

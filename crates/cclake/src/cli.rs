@@ -59,6 +59,9 @@ pub(crate) enum Command {
     Query(QueryArgs),
     /// What your usage adds up to, by day, session, project, model or tool; or as a page to look at
     Report(ReportArgs),
+    /// Look after the lake
+    #[command(subcommand)]
+    Lake(LakeCommand),
     /// Look at input that could not become rows
     #[command(subcommand)]
     Dlq(DlqCommand),
@@ -241,6 +244,22 @@ pub(crate) enum Weekday {
 fn day(text: &str) -> Result<Date, String> {
     let day = days::day(text, "%Y-%m-%d").or_else(|| days::day(text, "%Y%m%d"));
     day.ok_or_else(|| "give a day as YYYY-MM-DD or YYYYMMDD".to_owned())
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum LakeCommand {
+    /// Merge small files, forget old snapshots and delete what nobody needs; your rows stay as they are
+    Maintain(MaintainArgs),
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct MaintainArgs {
+    /// Print what would be done and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Keep older snapshots and unused files for so long: no one may take longer to read the lake or to write to it
+    #[arg(long, value_name = "HOURS", default_value_t = 24)]
+    pub min_age: u32,
 }
 
 #[derive(Debug, Clone, Subcommand)]

@@ -81,6 +81,35 @@ async fn prepare_database(
     Ok(())
 }
 
+/// Makes `new` the table's state if `old` is, and says whether it did: the catalog's own compare-and-swap, for states that
+/// the library cannot make.
+pub(crate) async fn swap(settings: &LakeSettings, old: &str, new: &str) -> Result<bool> {
+    let swapped = async {
+        let mut connection = SqliteConnectOptions::new()
+            .filename(settings.catalog_path())
+            .busy_timeout(Duration::from_secs(5))
+            .connect()
+            .await?;
+        let done = sqlx::query(
+            "UPDATE iceberg_tables SET metadata_location = ?, previous_metadata_location = ?
+             WHERE catalog_name = ? AND table_namespace = ? AND table_name = ? AND metadata_location = ?",
+        )
+        .bind(new)
+        .bind(old)
+        .bind(&settings.catalog_name)
+        .bind(&settings.namespace)
+        .bind(&settings.table)
+        .bind(old)
+        .execute(&mut connection)
+        .await?;
+        connection.close().await?;
+        Ok::<_, sqlx::Error>(done.rows_affected() == 1)
+    };
+    swapped
+        .await
+        .map_err(|error| Error::from_source("keep the lake's table in order", error))
+}
+
 fn sqlite_url(path: &str) -> String {
     let escaped = path.replace('%', "%25").replace('?', "%3F").replace('#', "%23");
     format!("sqlite://{escaped}?mode=rw")

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use iceberg::spec::{DataFile, Operation, SnapshotRef};
+use iceberg::spec::{DataFile, SnapshotRef};
 use iceberg::table::Table;
 use iceberg::transaction::{ApplyTransactionAction as _, Transaction};
 use iceberg::{Catalog, TableIdent};
@@ -22,8 +22,30 @@ const SUMMARY_COMMIT_ID: &str = "cclake.commit-id";
 /// The last commit id as a table property: outlives the expiry of its snapshot.
 const PROPERTY_COMMIT_ID: &str = "cclake.last-commit-id";
 
-/// The longest pause between two tries.
-const MAX_PAUSE: Duration = Duration::from_millis(500);
+/// How long to pause between tries, and for how long to try.
+pub(crate) struct Patience {
+    deadline: Instant,
+    pause: Duration,
+}
+
+impl Patience {
+    const FIRST: Duration = Duration::from_millis(5);
+    const LONGEST: Duration = Duration::from_millis(500);
+
+    pub(crate) fn new(time: Duration) -> Self {
+        Self {
+            deadline: Instant::now() + time,
+            pause: Self::FIRST,
+        }
+    }
+
+    /// The pause before the next try; `None` if it is time to give up.
+    pub(crate) fn pause(&mut self) -> Option<Duration> {
+        let pause = self.pause.mul_f64(jitter());
+        self.pause = (self.pause * 2).min(Self::LONGEST);
+        (Instant::now() < self.deadline).then_some(pause)
+    }
+}
 
 /// What goes into the snapshot of an append beside its rows.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -51,9 +73,9 @@ pub(crate) async fn commit_files(
     commit: &Commit,
     settings: &LakeSettings,
 ) -> Result<(Table, Head)> {
-    let deadline = Instant::now() + settings.commit_patience;
-    let mut pause = Duration::from_millis(5);
+    let mut patience = Patience::new(settings.commit_patience);
     loop {
+        let base = table.metadata_location().map(str::to_owned);
         let tried = try_commit(catalog, &table, files, commit).await;
         table = reload(catalog, table.identifier())
             .await
@@ -64,11 +86,12 @@ pub(crate) async fn commit_files(
         let error = tried
             .err()
             .unwrap_or_else(|| refused(&settings.warehouse, &format!("commit {}", commit.commit_id)));
-        if !error.is_retryable() || Instant::now() >= deadline {
+        // Whatever the error, files of a state that is no longer current may be gone.
+        let has_moved = table.metadata_location() != base.as_deref();
+        let Some(pause) = patience.pause().filter(|_| has_moved || error.is_retryable()) else {
             return Err(error);
-        }
-        tokio::time::sleep(pause.mul_f64(jitter())).await;
-        pause = (pause * 2).min(MAX_PAUSE);
+        };
+        tokio::time::sleep(pause).await;
     }
 }
 
@@ -139,10 +162,13 @@ pub(crate) fn find(table: &Table, commit_id: &str) -> Option<Head> {
 /// The table's current snapshot.
 pub(crate) fn head(table: &Table) -> Option<Head> {
     let snapshot = table.metadata().current_snapshot()?;
-    // Upkeep rewrites what the last commit left; the snapshot of another program's append is none of ours.
-    let is_rewrite = snapshot.summary().operation == Operation::Replace;
-    let rewritten = || last_commit_id(table).filter(|_| is_rewrite);
-    Some(head_at(snapshot, summary_commit_id(snapshot).or_else(rewritten)))
+    Some(head_at(snapshot, summary_commit_id(snapshot)))
+}
+
+/// What the summary of a snapshot says that has the very rows of the current one: its commit id.
+pub(crate) fn continued(table: &Table) -> Option<(String, String)> {
+    let commit_id = head(table)?.commit_id?;
+    Some((SUMMARY_COMMIT_ID.to_owned(), commit_id))
 }
 
 fn head_at(snapshot: &SnapshotRef, commit_id: Option<&str>) -> Head {

@@ -16,13 +16,14 @@ use tokio::runtime::Runtime;
 use crate::catalog::{self, Missing, PinnedCatalog};
 use crate::commit::{self, Commit};
 use crate::error::{Error, ErrorKind, Result};
+use crate::maintain::Upkeep;
 use crate::schema;
 use crate::settings::LakeSettings;
 use crate::write::PlannedFiles;
 
-/// Versions of the table's metadata that its log names. The files of older ones are no one's, and upkeep may delete
-/// them; enough to look back a day of minutely commits would make each version larger.
-const PREVIOUS_VERSIONS: &str = "100";
+/// Versions of the table's metadata that its log names; upkeep deletes the files of older ones. Enough for who has read
+/// the catalog and not yet the file it names; each is written again by every commit.
+const PREVIOUS_VERSIONS: &str = "20";
 
 /// How often opening a table tries to add columns while others change its schema too.
 const EVOLUTION_TRIES: usize = 10;
@@ -32,10 +33,11 @@ const EVOLUTION_TRIES: usize = 10;
 /// Several processes may have the same table open. What others append is seen after [`refresh`](Self::refresh) or
 /// [`append`](Self::append).
 pub struct Lake {
-    settings: LakeSettings,
+    pub(crate) settings: LakeSettings,
     pub(crate) table: Table,
     pub(crate) schema: SchemaRef,
     pub(crate) catalog: Arc<dyn Catalog>,
+    pub(crate) upkeep: Upkeep,
     // Last, so that it outlives the catalog's connections, which are closed on it.
     pub(crate) runtime: Runtime,
 }
@@ -123,6 +125,7 @@ impl Lake {
             table,
             schema,
             catalog,
+            upkeep: Upkeep::default(),
             runtime,
         })
     }
@@ -177,6 +180,7 @@ impl Lake {
         let committing = commit::commit_files(&self.catalog, self.table.clone(), &[], commit, &self.settings);
         let (table, head) = self.runtime.block_on(committing)?;
         self.show(table)?;
+        self.keep_up();
         Ok(head)
     }
 
@@ -202,6 +206,7 @@ impl Lake {
         match committed {
             Ok((table, head)) => {
                 self.show(table)?;
+                self.keep_up();
                 Ok(head)
             }
             Err(error) => {

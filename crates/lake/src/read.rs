@@ -131,7 +131,13 @@ fn check_content(manifest: &ManifestFile) -> Result<()> {
     Ok(())
 }
 
-fn lake_file(table: &Table, file: &DataFile, spec_id: i32, sequence_number: i64) -> Result<LakeFile> {
+/// A file as callers see it.
+pub(crate) fn lake_file(
+    table: &Table,
+    file: &DataFile,
+    spec_id: i32,
+    sequence_number: i64,
+) -> Result<LakeFile> {
     if file.content_type() != DataContentType::Data {
         return Err(Error::new(
             ErrorKind::Corrupt,
@@ -153,7 +159,8 @@ fn lake_file(table: &Table, file: &DataFile, spec_id: i32, sequence_number: i64)
     })
 }
 
-fn read_file<E: From<Error>>(
+/// Hands over the rows of one file, with the columns of `wanted`.
+pub(crate) fn read_file<E: From<Error>>(
     file: &LakeFile,
     wanted: &SchemaRef,
     on_batch: &mut dyn FnMut(RecordBatch) -> Result<(), E>,

@@ -1,8 +1,8 @@
 //! The local file system, made durable.
 //!
 //! The library's own local storage syncs data files and manifests but neither `metadata.json` nor any folder, so that
-//! after a power cut the catalog can point to an empty or missing file. Here every write syncs the file and each folder
-//! that got a new entry.
+//! after a power cut the catalog can point to an empty or missing file. Here every write syncs the file and, before
+//! anything can refer to it, each folder that got a new entry.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -114,6 +114,10 @@ impl DurableFile {
         self.open_file()?.sync_all()?;
         self.file = None;
         observe_sync(&self.path);
+        // A manifest counts for nothing before the metadata that comes after it to the same folder.
+        if self.path.extension().is_some_and(|ending| ending == "avro") {
+            return Ok(());
+        }
         self.folders.iter().try_for_each(|folder| sync_folder(folder))
     }
 }

@@ -12,9 +12,11 @@ use iceberg::spec::{DataFile, DataFileFormat};
 use iceberg::table::Table;
 use iceberg::writer::base_writer::data_file_writer::DataFileWriterBuilder;
 use iceberg::writer::file_writer::ParquetWriterBuilder;
-use iceberg::writer::file_writer::location_generator::{DefaultFileNameGenerator, DefaultLocationGenerator};
+use iceberg::writer::file_writer::location_generator::{
+    DefaultFileNameGenerator, DefaultLocationGenerator, LocationGenerator as _,
+};
 use iceberg::writer::file_writer::rolling_writer::RollingFileWriterBuilder;
-use iceberg::writer::{IcebergWriter as _, IcebergWriterBuilder as _};
+use iceberg::writer::{IcebergWriter as _, IcebergWriterBuilder};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
@@ -38,8 +40,11 @@ const FILE_BYTES: usize = 512 << 20;
 /// and maximum tell nothing. Identifiers (36 bytes) and paths (about 100) stay below, messages (kilobytes) above.
 const TEXT_BYTES: usize = 200;
 
-type FileWriterBuilder =
+pub(crate) type FileWriterBuilder =
     DataFileWriterBuilder<ParquetWriterBuilder, DefaultLocationGenerator, DefaultFileNameGenerator>;
+
+/// Writes the files of one partition.
+pub(crate) type FileWriter = <FileWriterBuilder as IcebergWriterBuilder>::R;
 
 /// What an append is about to write, and where, so that a failed one can take it back.
 pub(crate) struct PlannedFiles {
@@ -54,7 +59,6 @@ impl PlannedFiles {
     pub(crate) fn new(table: &Table, batches: Vec<RecordBatch>) -> Result<Self> {
         let properties = writer_properties(&batches)?;
         let partitions = Partitioning::of(table)?.split(batches)?.into();
-        // The library overwrites files of the same name, so the name must be new in every append.
         let prefix = uuid::Uuid::now_v7().to_string();
         Ok(Self {
             table: table.clone(),
@@ -66,7 +70,7 @@ impl PlannedFiles {
 
     /// The names and folders of these files.
     pub(crate) fn traces(&self) -> Result<Traces> {
-        let data = self.data_folder()?;
+        let data = data_folder(&self.table)?;
         let keys = self
             .partitions
             .iter()
@@ -74,16 +78,13 @@ impl PlannedFiles {
         let folders = keys
             .map(|key| key.map_or_else(|| data.clone(), |key| data.join(key.to_path())))
             .collect();
-        Ok(Traces {
-            folders,
-            prefix: self.prefix.clone(),
-        })
+        Ok(Traces::new(folders, self.prefix.clone()))
     }
 
     /// Writes one file per partition and syncs it; partitions beyond [`FILE_BYTES`] get several.
     pub(crate) async fn write(self, tasks: NonZeroUsize) -> Result<Vec<DataFile>> {
         let count = tasks.get();
-        let builder = Arc::new(self.writer_builder()?);
+        let builder = Arc::new(writer_builder(&self.table, self.properties, &self.prefix)?);
         let queue = Arc::new(Mutex::new(self.partitions));
         let mut tasks = JoinSet::new();
         for _ in 0..count {
@@ -109,31 +110,37 @@ impl PlannedFiles {
         }
         Ok(files)
     }
+}
 
-    fn writer_builder(&self) -> Result<FileWriterBuilder> {
-        let metadata = self.table.metadata();
-        let locations = DefaultLocationGenerator::new(metadata)
-            .map_err(|error| Error::from_source("find the table's folder", error))?;
-        let names = DefaultFileNameGenerator::new(self.prefix.clone(), None, DataFileFormat::Parquet);
-        let parquet = ParquetWriterBuilder::new(self.properties.clone(), metadata.current_schema().clone());
-        let files = RollingFileWriterBuilder::new(
-            parquet,
-            FILE_BYTES,
-            self.table.file_io().clone(),
-            locations,
-            names,
-        );
-        Ok(DataFileWriterBuilder::new(files))
-    }
+/// Makes writers of files whose names begin with `prefix`. The library overwrites files of the same name, so it must be new.
+pub(crate) fn writer_builder(
+    table: &Table,
+    properties: WriterProperties,
+    prefix: &str,
+) -> Result<FileWriterBuilder> {
+    let metadata = table.metadata();
+    let names = DefaultFileNameGenerator::new(prefix.to_owned(), None, DataFileFormat::Parquet);
+    let parquet = ParquetWriterBuilder::new(properties, metadata.current_schema().clone());
+    let files = RollingFileWriterBuilder::new(
+        parquet,
+        FILE_BYTES,
+        table.file_io().clone(),
+        locations(table)?,
+        names,
+    );
+    Ok(DataFileWriterBuilder::new(files))
+}
 
-    fn data_folder(&self) -> Result<PathBuf> {
-        use iceberg::writer::file_writer::location_generator::LocationGenerator as _;
-        let locations = DefaultLocationGenerator::new(self.table.metadata())
-            .map_err(|error| Error::from_source("find the table's folder", error))?;
-        let mut path = local_path(&locations.generate_location(None, "file"));
-        path.pop();
-        Ok(path)
-    }
+/// Where the table's data files go.
+pub(crate) fn data_folder(table: &Table) -> Result<PathBuf> {
+    let mut path = local_path(&locations(table)?.generate_location(None, "file"));
+    path.pop();
+    Ok(path)
+}
+
+fn locations(table: &Table) -> Result<DefaultLocationGenerator> {
+    DefaultLocationGenerator::new(table.metadata())
+        .map_err(|error| Error::from_source("find the table's folder", error))
 }
 
 async fn write_partitions(
@@ -167,7 +174,8 @@ async fn write_partition(
     writer.close().await.map_err(failed)
 }
 
-fn writer_properties(batches: &[RecordBatch]) -> Result<WriterProperties> {
+/// How the columns of these rows, or of more of their kind, are stored.
+pub(crate) fn writer_properties(batches: &[RecordBatch]) -> Result<WriterProperties> {
     let level =
         ZstdLevel::try_new(ZSTD_LEVEL).map_err(|error| Error::from_source("set the compression", error))?;
     let mut properties = WriterProperties::builder()
@@ -209,14 +217,18 @@ fn size(bytes: i32) -> usize {
     usize::try_from(bytes).unwrap_or_default()
 }
 
-/// Where the files of one append are, whole or half written.
+/// Where the files of one append or rewrite are, whole or half written.
 pub(crate) struct Traces {
     folders: Vec<PathBuf>,
     prefix: String,
 }
 
 impl Traces {
-    /// Deletes the files of an append that is known not to have landed. They are invisible, but on a full disk each
+    pub(crate) fn new(folders: Vec<PathBuf>, prefix: String) -> Self {
+        Self { folders, prefix }
+    }
+
+    /// Deletes the files, if they are known not to have landed. They are invisible, but on a full disk each
     /// retry would leave more of them. What cannot be deleted stays, harmless.
     pub(crate) fn delete(self) {
         for folder in self.folders {

@@ -7,6 +7,7 @@ mod dlq;
 mod docs;
 mod doctor;
 mod extract;
+mod lake;
 mod load;
 mod query;
 mod report;
@@ -15,7 +16,7 @@ mod test;
 mod transform;
 
 use crate::ExitStatus;
-use crate::cli::{Cli, Command, DocsCommand, Global, SourceArgs};
+use crate::cli::{Cli, Command, DocsCommand, Global, LakeCommand, SourceArgs};
 use crate::printer::Printer;
 use crate::settings::{Environment, Flags, Settings};
 
@@ -32,6 +33,7 @@ pub(crate) fn dispatch(cli: Cli, printer: &Printer) -> anyhow::Result<ExitStatus
         Command::Test(args) => test::test(&plain()?, &args, printer),
         Command::Query(args) => query::query(&plain()?, &args, printer),
         Command::Report(args) => report::report(&plain()?, &args, printer),
+        Command::Lake(LakeCommand::Maintain(args)) => lake::maintain(&plain()?, &args, printer),
         Command::Dlq(command) => dlq::dlq(&plain()?, &command, printer),
         Command::Docs(DocsCommand::Generate) => docs::generate(&plain()?, printer),
         Command::Docs(DocsCommand::Serve(args)) => docs::serve(&plain()?, &args, printer),

@@ -9,7 +9,7 @@ use cclake_lake::{Lake, LakeSettings};
 use crate::support::{LOAD_ORDER, Scene, TRACE, prompt, tables};
 
 /// What the lake logs: (`_id`, file, offset), sorted.
-fn lake_rows(scene: &Scene) -> Vec<String> {
+pub(crate) fn lake_rows(scene: &Scene) -> Vec<String> {
     let lake = Lake::open_existing(&LakeSettings::new(scene.data().join("iceberg"))).unwrap();
     let mut rows = Vec::new();
     lake.scan_columns(&["_id", "source_file", "source_offset"], &mut |batch| {
@@ -38,10 +38,14 @@ fn lake_rows(scene: &Scene) -> Vec<String> {
 }
 
 /// A small fixed sequence is random enough here, and the same in every run.
-struct Moments(u64);
+pub(crate) struct Moments(u64);
 
 impl Moments {
-    fn next(&mut self, most: Duration) -> Duration {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub(crate) fn next(&mut self, most: Duration) -> Duration {
         self.0 = self
             .0
             .wrapping_mul(6_364_136_223_846_793_005)
@@ -50,9 +54,13 @@ impl Moments {
     }
 }
 
-/// Starts a run and kills it after `moment`, unless it ends before. Whether it was killed.
 fn kill_a_run(scene: &Scene, moment: Duration) -> bool {
-    let mut command = scene.command(&["run"]);
+    kill(scene, &["run"], moment)
+}
+
+/// Starts a command and kills it after `moment`, unless it ends before. Whether it was killed.
+pub(crate) fn kill(scene: &Scene, args: &[&str], moment: Duration) -> bool {
+    let mut command = scene.command(args);
     let mut child = command
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -61,7 +69,7 @@ fn kill_a_run(scene: &Scene, moment: Duration) -> bool {
     let began = Instant::now();
     while began.elapsed() < moment {
         if let Some(status) = child.try_wait().unwrap() {
-            assert!(status.success(), "a run after a kill failed");
+            assert!(status.success(), "{args:?} after a kill failed");
             return false;
         }
         std::thread::sleep(Duration::from_millis(1));
@@ -179,7 +187,7 @@ fn kills_while_the_files_grow_lose_and_double_nothing() {
 }
 
 /// Copies the first `share` of each file's bytes, so that the next portion is an append.
-fn copy_portion(from: &Path, to: &Path, share: f64) {
+pub(crate) fn copy_portion(from: &Path, to: &Path, share: f64) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let path = entry.unwrap().path();

@@ -43,3 +43,4 @@ mod snapshots;
 mod sources;
 mod tidy;
 mod truth;
+mod upkeep;

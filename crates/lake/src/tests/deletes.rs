@@ -11,7 +11,7 @@ use crate::storage::local_path;
 
 /// What another program leaves that deletes the first row of the only data file: a delete file, a manifest that lists
 /// it, and a manifest list with both manifests in the place of the old one.
-async fn delete_a_row(lake: &Lake, content: DataContentType) -> iceberg::Result<()> {
+pub(super) async fn delete_a_row(lake: &Lake, content: DataContentType) -> iceberg::Result<()> {
     let metadata = lake.table.metadata();
     let snapshot = metadata.current_snapshot().unwrap();
     let folder = local_path(metadata.location()).join("metadata");

@@ -5,6 +5,9 @@ mod checkpoint;
 mod commit;
 mod damage;
 mod deletes;
+mod kills;
+mod maintain;
+mod maintain_model;
 mod partitions;
 mod schema;
 

@@ -6,8 +6,8 @@ use std::thread;
 use super::*;
 use crate::ErrorKind;
 
-/// Two writers, each with one open file.
-const OPEN_FILES: usize = 2;
+/// Two writers, each with one open file; and while they are counted, some are closed and others opened.
+const OPEN_FILES: usize = 8;
 
 fn check(partition_by: PartitionBy, timestamps: &[Option<i64>], expected: &[&str]) {
     let place = Place::partitioned(partition_by);

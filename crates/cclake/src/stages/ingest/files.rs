@@ -56,7 +56,9 @@ impl Keeper<'_> {
         let mut report = self.report;
         report.lines = extraction.counts.into();
         report.files = extraction.files.into();
-        report.warnings = found.warnings.into_iter().chain(extraction.warnings).collect();
+        report
+            .warnings
+            .extend(found.warnings.into_iter().chain(extraction.warnings));
         report.extract_seconds = began.elapsed().saturating_sub(busy).as_secs_f64();
         report.lake_seconds = self.written.as_secs_f64();
         Ok(report)
@@ -81,9 +83,12 @@ impl Keeper<'_> {
     }
 }
 
-/// What positions must be stamped with to be trusted: they belong to this very state of the lake.
+/// What positions must be stamped with to be trusted: they belong to this very state of the lake. Its upkeep makes new
+/// snapshots of the same rows, under the commit id of those before.
 fn stamp(lake: &Lake) -> Option<String> {
-    Some(format!("{}/{}", lake.table_uuid(), lake.head()?.snapshot_id))
+    let head = lake.head()?;
+    let state = head.commit_id.unwrap_or_else(|| head.snapshot_id.to_string());
+    Some(format!("{}/{state}", lake.table_uuid()))
 }
 
 /// What the lake holds of the files that must be read again.

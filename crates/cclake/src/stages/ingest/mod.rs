@@ -137,20 +137,28 @@ impl From<FileCounts> for FileReport {
 /// Writers hold a file in memory each, and a third one adds nothing: by then the source is the bottleneck.
 const MOST_WRITERS: usize = 2;
 
-/// Opens the lake for writing records on these cores.
-pub(crate) fn open_lake(settings: &Settings, cores: usize) -> anyhow::Result<Lake> {
+fn lake_settings(settings: &Settings, cores: usize) -> LakeSettings {
     let writers = NonZeroUsize::new(cores.min(MOST_WRITERS));
-    let lake = LakeSettings {
+    LakeSettings {
         catalog_name: settings.iceberg_catalog_name.clone(),
         namespace: settings.iceberg_namespace.clone(),
         table: settings.iceberg_table_name.clone(),
         partition_by: settings.partition_by,
         writer_tasks: writers.unwrap_or(NonZeroUsize::MIN),
         ..LakeSettings::new(&settings.iceberg_warehouse_path)
-    };
+    }
+}
+
+/// Opens the lake, if there is one, as it is.
+pub(crate) fn open_existing_lake(settings: &Settings) -> anyhow::Result<Lake> {
+    Ok(Lake::open_existing(&lake_settings(settings, settings.threads))?)
+}
+
+/// Opens the lake for writing records on these cores.
+pub(crate) fn open_lake(settings: &Settings, cores: usize) -> anyhow::Result<Lake> {
     let home = &settings.iceberg_warehouse_path;
     make_private(home).with_context(|| format!("cannot create the lake's folder {}", home.display()))?;
-    let lake = Lake::open(&lake, &cclake_extract::schema())?;
+    let lake = Lake::open(&lake_settings(settings, cores), &cclake_extract::schema())?;
     let metadata = lake
         .metadata_location()
         .unwrap_or_default()
@@ -316,6 +324,11 @@ impl Keeper<'_> {
         } else {
             self.lake.append(batches, &commit)?
         };
+        if let Some(failure) = self.lake.take_upkeep_failure() {
+            let warning =
+                format!("the lake's upkeep failed, which `cclake lake maintain` can catch up on: {failure}");
+            self.report.warnings.push(warning);
+        }
         self.written += began.elapsed();
         self.report.lake_commits += 1;
         Ok(LakeMark {
