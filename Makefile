@@ -12,6 +12,10 @@ DBT_RUST         := 2.0.0a4
 CARGO_DENY       := 0.20.2
 # The server that tests of the MongoDB source start: a program of its own, never linked or shipped. Only pre-releases exist.
 SECANTUS         := 0.7.0b3
+# The same project's server in Rust, fast enough to time clients against.
+SECANTUS_RS      := 0.5.3-beta.196
+PYMONGO          := 4.20.0
+RIVET            := 0.32.2
 
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/cclake
 OS    := $(shell uname -s | tr A-Z a-z)
@@ -21,9 +25,11 @@ DUCKDB_DIR     := $(CACHE)/duckdb-$(DUCKDB_BINDINGS)-$(OS)-$(ARCH)
 PEERS          := $(CACHE)/peers-pyiceberg-$(PYICEBERG)-duckdb-cli-$(DUCKDB_PY)
 DENY           := $(CACHE)/cargo-deny-$(CARGO_DENY)
 DBT            := $(CACHE)/peers-dbt-core-$(DBT_CORE)-duckdb-$(DBT_DUCKDB)-$(DUCKDB_PY)
+MONGO_PEERS    := $(CACHE)/peers-pymongo-$(PYMONGO)-pyiceberg-$(PYICEBERG)-rivet-$(RIVET)
 RUST_DBT       := $(CACHE)/peers-dbt-rust-$(DBT_RUST)
 CCUSAGE_DIR    := $(CACHE)/ccusage-$(CCUSAGE)
 MONGO          := $(CACHE)/secantus-$(SECANTUS)
+MONGO_RS       := $(CACHE)/secantus-$(SECANTUS_RS)
 
 CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -32,7 +38,7 @@ CCLAKE := $(TARGET)/release/cclake
 # Debian keeps venv in a package of its own.
 venv = rm -rf $(1); python3 -m venv $(1) 2>/dev/null || { $(if $(filter 0,$(shell id -u)),,sudo) apt-get install -y -q python3-venv && rm -rf $(1) && python3 -m venv $(1); }
 
-.PHONY: help run build setup test test-peers bench bench-lake lint clean-cache
+.PHONY: help run build setup test test-peers bench bench-lake bench-mongo lint clean-cache
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -112,6 +118,20 @@ bench: build $(PEERS)/.done $(DBT)/.done $(RUST_DBT)/.done $(CCUSAGE_DIR)/.done 
 
 bench-lake: ## Commit 10,000 single rows to a lake: what commits, scan planning and the disk cost all the way
 	$(CARGO) run --release --quiet -p cclake-lake --example tiny_commits
+
+bench-mongo: build $(MONGO_PEERS)/.done $(MONGO_RS)/bin/secantusd-rs ## Time extraction from MongoDB beside pymongo + pyarrow + pyiceberg and rivet (BENCH=folder of transcripts)
+	@[ -n "$(BENCH)" ] || [ -d $(CACHE)/bench/projects ] || $(CCLAKE) demo --out $(CACHE)/bench --sessions 250 --quiet
+	@$(MONGO_PEERS)/bin/python scripts/bench_mongo.py $(CCLAKE) $(or $(BENCH),$(CACHE)/bench/projects) $(MONGO_RS)/bin/secantusd-rs \
+	  --rivet $(MONGO_PEERS)/bin/rivet
+
+$(MONGO_PEERS)/.done:
+	$(call venv,$(MONGO_PEERS))
+	$(MONGO_PEERS)/bin/pip install --quiet pymongo==$(PYMONGO) "pyiceberg[sql-sqlite,pyarrow]==$(PYICEBERG)" pyiceberg-core rivet-cli==$(RIVET)
+	touch $@
+
+# It says that it wants a newer Rust than it needs.
+$(MONGO_RS)/bin/secantusd-rs:
+	env -u CARGO_TARGET_DIR $(CARGO) install secantus-mdb --version $(SECANTUS_RS) --locked --ignore-rust-version --root $(MONGO_RS)
 
 clean-cache: ## Remove everything this Makefile downloaded
 	rm -rf $(CACHE)

@@ -143,12 +143,20 @@ async fn settled(source: &Source, marks: &[Mark]) -> Result<Vec<bool>, DriverErr
 
 /// The collection in ranges of about a chunk each.
 async fn cut(source: &Source, settings: &Settings) -> Result<Vec<Range>, DriverError> {
-    let mut ranges = Vec::new();
     let (bytes, _) = source.size().await;
     let wanted = (bytes / settings.chunk_bytes.max(1) as u64 + 1).min(MOST_RANGES);
     let wanted = usize::try_from(wanted).unwrap_or(1);
-    let brackets = brackets(source).await?;
+    let Some((least, most)) = ends(source).await? else {
+        return Ok(Vec::new());
+    };
+    if let (Bson::ObjectId(least), Bson::ObjectId(most)) = (&least, &most) {
+        let bracket = marks::bracket_of(&Bson::ObjectId(*least));
+        let bounds = ranges::evenly(*least, *most, wanted);
+        return Ok(ranges::cut(bracket, &bounds, wanted));
+    }
+    let brackets = brackets(source, &least, &most).await?;
     let mut samples = sample(source, wanted, &brackets).await?;
+    let mut ranges = Vec::new();
     for bracket in brackets {
         let ids = std::mem::take(&mut samples[bracket]);
         // As many as its part of the sample lets expect.
@@ -158,8 +166,8 @@ async fn cut(source: &Source, settings: &Settings) -> Result<Vec<Range>, DriverE
     Ok(ranges)
 }
 
-/// The types that ids have.
-async fn brackets(source: &Source) -> Result<Vec<usize>, DriverError> {
+/// The least and the greatest id, from the index; none of an empty collection.
+async fn ends(source: &Source) -> Result<Option<(Bson, Bson)>, DriverError> {
     let end = async |direction: i32| {
         let first = source
             .collection
@@ -168,11 +176,14 @@ async fn brackets(source: &Source) -> Result<Vec<usize>, DriverError> {
             .sort(doc! {"_id": direction})
             .await?;
         let id = first.and_then(|document| Bson::try_from(document.get("_id").ok()??).ok());
-        Ok::<_, DriverError>(id.as_ref().map(marks::bracket_of))
+        Ok::<_, DriverError>(id)
     };
-    let (Some(least), Some(most)) = (end(1).await?, end(-1).await?) else {
-        return Ok(Vec::new());
-    };
+    Ok(end(1).await?.zip(end(-1).await?))
+}
+
+/// The types that ids have. The same at both ends proves that all are of one.
+async fn brackets(source: &Source, least: &Bson, most: &Bson) -> Result<Vec<usize>, DriverError> {
+    let (least, most) = (marks::bracket_of(least), marks::bracket_of(most));
     if least == most {
         return Ok(vec![least]);
     }

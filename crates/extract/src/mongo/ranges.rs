@@ -3,7 +3,7 @@
 //! Comparisons see one type only (numbers are one), so a range lies within the ids of one type; a collection whose
 //! ids are of several has ranges for each.
 
-use bson::{Bson, Document, doc};
+use bson::{Bson, Document, doc, oid::ObjectId};
 use serde::{Deserialize, Serialize};
 
 /// Types of `_id` that compare with each other, by the names that `$type` has for them, in the order of MongoDB.
@@ -87,6 +87,26 @@ impl Range {
     }
 }
 
+/// As many ids, evenly spread between two: ObjectIds begin with their time, so ranges between them hold about as many
+/// documents each where those came in steadily, and no server has to draw any.
+pub(crate) fn evenly(least: ObjectId, most: ObjectId, count: usize) -> Vec<Bson> {
+    let number = |id: ObjectId| {
+        id.bytes()
+            .iter()
+            .fold(0_u128, |sum, byte| sum << 8 | u128::from(*byte))
+    };
+    let (first, last) = (number(least), number(most));
+    let step = last.saturating_sub(first) / count.max(1) as u128;
+    let spread = (0..count).map(|index| first + step * index as u128);
+    spread
+        .map(|number| {
+            let mut bytes = [0; 12];
+            bytes.copy_from_slice(&number.to_be_bytes()[4..]);
+            Bson::ObjectId(ObjectId::from_bytes(bytes))
+        })
+        .collect()
+}
+
 /// Cuts a bracket at bounds that were drawn at random from its ids, in their order. Equal ones and those that compare
 /// with nothing are left out.
 pub(crate) fn cut(bracket: usize, sample: &[Bson], parts: usize) -> Vec<Range> {
@@ -147,6 +167,15 @@ mod tests {
         check(&[], 3, "…–…");
         check(&[7, 7, 7, 7], 4, "…–7 7–…");
         check(&[1, 2], 5, "…–1 1–2 2–…");
+    }
+
+    #[test]
+    fn object_ids_are_cut_evenly() {
+        let id = |last: u8| ObjectId::from_bytes([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, last]);
+        let spread = evenly(id(10), id(90), 4);
+        assert_eq!(spread, [10, 30, 50, 70].map(|last| Bson::ObjectId(id(last))));
+        assert_eq!(cut(7, &spread, 4).len(), 4);
+        assert_eq!(cut(7, &evenly(id(5), id(5), 3), 3).len(), 2);
     }
 
     #[test]
