@@ -158,6 +158,8 @@ pub(crate) struct Settings {
     pub(crate) paths: Vec<PathBuf>,
     /// Name of this machine.
     pub(crate) machine: String,
+    /// Name of this user, if the system has one.
+    pub(crate) user: Option<String>,
     /// DuckDB file.
     pub(crate) duckdb_path: PathBuf,
     /// Iceberg folder.
@@ -247,6 +249,7 @@ impl Resolver<'_> {
                 .one_of(Key::BackfillAllHistorical, &[("true", true), ("false", false)])?,
             paths: self.paths()?,
             machine: self.machine(&data_dir)?,
+            user: self.user()?,
             duckdb_path: self.path(Key::DuckdbPath, in_data("analytics.db"))?,
             iceberg_warehouse_path: self.path(Key::IcebergWarehousePath, in_data("iceberg"))?,
             iceberg_catalog_name: self.text(Key::IcebergCatalogName, || "default".into())?,
@@ -412,6 +415,16 @@ impl Resolver<'_> {
         self.text(Key::Machine, || {
             gethostname::gethostname().to_string_lossy().into_owned()
         })
+    }
+
+    fn user(&mut self) -> anyhow::Result<Option<String>> {
+        let login = ["USER", "LOGNAME"]
+            .iter()
+            .find_map(|name| self.environment.variable(name));
+        let login = login.map(str::to_owned);
+        let user = self.take(Key::User)?.or(login);
+        self.note(Key::User, user.clone().unwrap_or_default());
+        Ok(user)
     }
 
     fn mongo(&mut self) -> anyhow::Result<MongoSettings> {

@@ -6,16 +6,20 @@
 //! already, which win over nothing.
 
 mod connect;
-mod extract;
+pub(crate) mod extract;
 mod position;
 
 mod marks;
 mod ranges;
 
-mod document;
-mod id;
+pub(crate) mod document;
+pub(crate) mod id;
 mod json;
+
+mod record;
+mod sync;
 
 pub use connect::{MongoSettings, Source, without_secrets};
 pub use extract::{Chunk, Counts, Extraction, Pass, Settings, extract};
 pub use position::Position;
+pub use sync::{Lines, Stored, Target, dead_letter as sync_letter};

@@ -82,7 +82,7 @@ impl Keeper<'_> {
 }
 
 /// What positions must be stamped with to be trusted: they belong to this very state of the lake.
-fn stamp(lake: &Lake) -> Option<String> {
+pub(crate) fn stamp(lake: &Lake) -> Option<String> {
     Some(format!("{}/{}", lake.table_uuid(), lake.head()?.snapshot_id))
 }
 
@@ -113,7 +113,7 @@ fn known_ids(settings: &Settings, lake: &Lake, plan: &Plan) -> anyhow::Result<Kn
     Ok(known)
 }
 
-fn bytes_to_read(plan: &Plan) -> u64 {
+pub(crate) fn bytes_to_read(plan: &Plan) -> u64 {
     let bytes = |file: &PlannedFile| match &file.action {
         ReadPlan::Unchanged(_) => 0,
         ReadPlan::Resume(resume) => file.file.size.saturating_sub(resume.offset()),

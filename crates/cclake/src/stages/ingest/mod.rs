@@ -19,6 +19,8 @@ use cclake_lake::{Commit, Lake, LakeSettings};
 use cclake_warehouse::{LakeMark, Warehouse};
 use serde::Serialize;
 
+pub(super) use files::{bytes_to_read, stamp};
+
 use super::load::{Loader, News, RowCounts};
 use crate::data_dir::{DataDir, make_private};
 use crate::progress::Progress;
@@ -90,6 +92,17 @@ pub(crate) struct FileReport {
     pub reread: u64,
     pub renamed: u64,
     pub unchanged: u64,
+}
+
+impl std::ops::AddAssign for LineCounts {
+    fn add_assign(&mut self, other: Self) {
+        self.read += other.read;
+        self.new += other.new;
+        self.already_there += other.already_there;
+        self.dead_lettered += other.dead_lettered;
+        self.pending += other.pending;
+        self.bytes += other.bytes;
+    }
 }
 
 impl From<Counts> for LineCounts {
