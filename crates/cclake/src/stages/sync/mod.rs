@@ -84,6 +84,9 @@ impl Syncer {
         on_chunk: &mut dyn FnMut(&SyncReport),
     ) -> anyhow::Result<SyncReport> {
         let run = Run::begin();
+        if self.positions.iter().next().is_none() {
+            self.positions.stamp = target.stamp().map(str::to_owned);
+        }
         // Positions in another collection, or in one that was dropped, say nothing of this one.
         let plan = cclake_extract::plan(found.files, &mut self.positions, target.stamp());
         on_begin(bytes_to_read(&plan));
