@@ -49,6 +49,8 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Read what is new at the source into the lake
     Extract(ExtractArgs),
+    /// Bring what is new in Claude Code's files into a MongoDB collection
+    Sync(SyncArgs),
     /// Load what is new in the lake into the warehouse
     Load,
     /// Build the models and their tests in one transaction
@@ -62,7 +64,7 @@ pub(crate) enum Command {
     /// Look after the lake
     #[command(subcommand)]
     Lake(LakeCommand),
-    /// Look at input that could not become rows
+    /// Look at input that could not become rows, try it again, or drop it
     #[command(subcommand)]
     Dlq(DlqCommand),
     /// Documentation of the dbt project: every table, column, test and metric, with lineage
@@ -104,6 +106,19 @@ pub(crate) struct ExtractArgs {
     /// With --follow, on a server that has no change streams: ask for what is new every so many seconds
     #[arg(long, value_name = "SECONDS", requires = "follow", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub poll: Option<u64>,
+}
+
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct SyncArgs {
+    /// Folder with transcripts, or one transcript, instead of ~/.claude/projects (repeat for more)
+    #[arg(long = "path", value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// Go on until Ctrl-C: look for new lines each second, and wait for a server that is away
+    #[arg(long)]
+    pub watch: bool,
+    /// Port on 127.0.0.1 that answers /health; 0 takes any free one
+    #[arg(long, value_name = "PORT", default_value_t = 9090, requires = "watch")]
+    pub health_port: u16,
 }
 
 #[derive(Debug, Clone, Default, Args)]
@@ -271,6 +286,24 @@ pub(crate) enum DlqCommand {
         /// Its id, or the first characters of it
         id: String,
     },
+    /// Read the letters again; what is a row now goes to the lake and leaves the queue
+    Retry,
+    /// Drop letters for good: their lines or documents are not queued again unless they change
+    Purge(PurgeArgs),
+}
+
+#[derive(Debug, Clone, Args)]
+#[group(required = true, multiple = true)]
+pub(crate) struct PurgeArgs {
+    /// Their ids, or the first characters of them
+    #[arg(value_name = "ID", conflicts_with = "all")]
+    pub ids: Vec<String>,
+    /// Only letters that were queued at least so many days ago
+    #[arg(long, value_name = "DAYS", conflicts_with = "all")]
+    pub older_than: Option<u32>,
+    /// All of them
+    #[arg(long)]
+    pub all: bool,
 }
 
 #[derive(Debug, Clone, Subcommand)]

@@ -34,9 +34,19 @@ impl DataDir {
     /// # Errors
     /// Names the owner when another process has it.
     pub(crate) fn own(settings: &Settings, ownership: Ownership) -> anyhow::Result<Self> {
-        let path = settings.data_dir.clone();
-        make_private(&path)
-            .with_context(|| format!("cannot create the data directory {}", path.display()))?;
+        Self::take(settings, &settings.data_dir, ownership)
+    }
+
+    /// Takes the part of it that `sync` needs: its positions. Whoever has the lake and the warehouse goes on beside it.
+    ///
+    /// # Errors
+    /// Names the owner when another `sync` has it.
+    pub(crate) fn own_sync(settings: &Settings) -> anyhow::Result<Self> {
+        Self::take(settings, &settings.data_dir.join("sync"), Ownership::Exclusive)
+    }
+
+    fn take(settings: &Settings, path: &Path, ownership: Ownership) -> anyhow::Result<Self> {
+        make_private(path).with_context(|| format!("cannot create the data directory {}", path.display()))?;
         let lock_path = path.join(match ownership {
             Ownership::Exclusive | Ownership::Shared => "lock",
             Ownership::Following => "follow.lock",
@@ -66,7 +76,7 @@ impl DataDir {
             remember_machine(settings)?;
         }
         Ok(Self {
-            path,
+            path: path.to_owned(),
             ownership,
             lock,
         })
@@ -75,6 +85,11 @@ impl DataDir {
     /// Where the reading positions are kept.
     pub(crate) fn positions(&self) -> PathBuf {
         self.path.join("positions.json")
+    }
+
+    /// A file in it, or in the part of it that is owned.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
     }
 }
 

@@ -10,6 +10,7 @@ mod data_dir;
 mod days;
 mod demo;
 mod docs;
+mod http;
 mod labels;
 mod memory;
 mod prices;

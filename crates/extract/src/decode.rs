@@ -247,6 +247,15 @@ impl<'a> Record<'a> {
         index.is_some_and(|index| self.members[index].is_some())
     }
 
+    /// The text of a column of [`FIELDS`].
+    pub(crate) fn text_of(&self, column: &str) -> Option<Cow<'a, str>> {
+        let index = FIELDS.iter().position(|field| field.column == column)?;
+        match self.value(index).0 {
+            Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
     fn read(&self, json: &'a str, kind: Kind) -> Option<Value<'a>> {
         match kind {
             Kind::Text => self.text(json).map(Value::Text),

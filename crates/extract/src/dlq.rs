@@ -1,5 +1,8 @@
 //! The dead letter queue: what is no record, kept with its bytes in `<dir>/<date>/extraction_failures.jsonl`, one JSON
 //! object per line, to be looked at and, once mended, read again.
+//!
+//! Several processes may write to a queue (`run` beside `sync`), each under its lock. A letter that a person purged is
+//! remembered by its id in `<dir>/purged`: reading its line again does not bring it back, as long as that is the same.
 
 use std::{
     collections::HashSet,
@@ -18,6 +21,9 @@ use crate::{
 };
 
 const FILE_NAME: &str = "extraction_failures.jsonl";
+
+/// Ids of purged letters, one a line.
+const PURGED: &str = "purged";
 
 /// A line or document that is no record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,6 +100,7 @@ pub fn append(dir: &Path, letters: &[DeadLetter], at_us: i64, run_id: &str) -> R
     let what = || format!("writing dead letters to {}", path.display());
     let write = || -> io::Result<()> {
         fs::create_dir_all(&folder)?;
+        let _lock = lock(dir)?;
         let file = File::options().read(true).append(true).create(true).open(&path)?;
         write_entries(file, letters, at, run_id)?;
         File::open(&folder)?.sync_all()?;
@@ -137,22 +144,125 @@ fn is_torn(file: &mut File) -> io::Result<bool> {
     Ok(last != *b"\n")
 }
 
-/// The ids of all letters in the queue.
+/// Held by whoever writes, until it is dropped.
+fn lock(dir: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    let lock = options
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(dir.join("lock"))?;
+    lock.lock()?;
+    Ok(lock)
+}
+
+/// Takes letters out of the queue, since they are records now.
 ///
 /// # Errors
-/// [`ErrorKind::Io`] when the queue is there but cannot be read.
-pub fn load_ids(dir: &Path) -> Result<HashSet<RecordId>> {
+/// [`ErrorKind::Io`] when the queue cannot be written; then it may still hold some of them.
+#[expect(clippy::implicit_hasher, reason = "one hasher is enough")]
+pub fn remove(dir: &Path, ids: &HashSet<RecordId>) -> Result<()> {
+    let remove = || -> io::Result<()> {
+        let _lock = lock(dir)?;
+        queue_files(dir)?.iter().try_for_each(|file| without(file, ids))
+    };
+    if ids.is_empty() {
+        return Ok(());
+    }
+    remove().during(ErrorKind::Io, format!("taking letters out of {}", dir.display()))
+}
+
+/// Takes letters out of the queue for good: their lines will not be queued again.
+///
+/// # Errors
+/// As for [`remove`].
+#[expect(clippy::implicit_hasher, reason = "one hasher is enough")]
+pub fn purge(dir: &Path, ids: &HashSet<RecordId>) -> Result<()> {
+    let remember = || -> io::Result<()> {
+        let _lock = lock(dir)?;
+        let mut file = File::options()
+            .read(true)
+            .append(true)
+            .create(true)
+            .open(dir.join(PURGED))?;
+        let mut text = if is_torn(&mut file)? {
+            "\n".to_owned()
+        } else {
+            String::new()
+        };
+        text.extend(ids.iter().map(|id| format!("{id}\n")));
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        File::open(dir)?.sync_all()
+    };
+    if ids.is_empty() {
+        return Ok(());
+    }
+    remember().during(
+        ErrorKind::Io,
+        format!("noting purged letters in {}", dir.display()),
+    )?;
+    remove(dir, ids)
+}
+
+/// Rewrites a file of the queue without these letters, so that a crash leaves either the old or the new one.
+fn without(path: &Path, ids: &HashSet<RecordId>) -> io::Result<()> {
+    let (mut kept, mut is_shorter) = (Vec::new(), false);
+    let mut lines = BufReader::new(File::open(path)?);
+    let mut line = Vec::new();
+    while lines.read_until(b'\n', &mut line)? > 0 {
+        if id_of(&line).is_some_and(|id| ids.contains(&id)) {
+            is_shorter = true;
+        } else {
+            kept.extend_from_slice(&line);
+        }
+        line.clear();
+    }
+    if !is_shorter {
+        return Ok(());
+    }
+    let draft = path.with_extension("tmp");
+    let mut file = File::create(&draft)?;
+    file.write_all(&kept)?;
+    file.sync_all()?;
+    if kept.is_empty() {
+        fs::remove_file(&draft)?;
+        fs::remove_file(path)?;
+    } else {
+        fs::rename(&draft, path)?;
+    }
+    path.parent()
+        .map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+}
+
+/// What a line of the queue is a letter of; none when it is half a line, or edited by hand.
+fn id_of(line: &[u8]) -> Option<RecordId> {
     #[derive(Deserialize)]
     struct Head {
         id: RecordId,
     }
-    let mut ids = HashSet::new();
-    each_line(dir, &mut |line| {
-        if let Ok(Head { id }) = serde_json::from_slice(line) {
-            ids.insert(id);
-        }
-    })?;
+    serde_json::from_slice(line).ok().map(|Head { id }| id)
+}
+
+/// The ids of all letters in the queue, and of those that were purged: what is not to be queued again.
+///
+/// # Errors
+/// [`ErrorKind::Io`] when the queue is there but cannot be read.
+pub fn load_ids(dir: &Path) -> Result<HashSet<RecordId>> {
+    let mut ids = purged_ids(dir)?;
+    each_line(dir, &mut |line| ids.extend(id_of(line)))?;
     Ok(ids)
+}
+
+fn purged_ids(dir: &Path) -> Result<HashSet<RecordId>> {
+    match fs::read_to_string(dir.join(PURGED)) {
+        Ok(text) => Ok(text.lines().filter_map(|line| line.parse().ok()).collect()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(HashSet::new()),
+        Err(error) => Err(error).during(
+            ErrorKind::Io,
+            format!("reading purged letters in {}", dir.display()),
+        ),
+    }
 }
 
 /// All letters in the queue, oldest date first.

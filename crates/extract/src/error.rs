@@ -13,6 +13,8 @@ pub enum ErrorKind {
     Format,
     /// MongoDB cannot be reached, or refuses; the message names the setting to look at.
     Source,
+    /// MongoDB cannot be reached now; it may be back.
+    SourceAway,
     /// The machine refused a thread, or one ended early.
     Thread,
 }

@@ -18,6 +18,7 @@ mod timestamp;
 pub mod dlq;
 mod error;
 mod id;
+mod retry;
 
 #[cfg(test)]
 mod tests;
@@ -30,3 +31,4 @@ pub use jsonl::{
     PositionUpdate, PositionUpdates, Positions, ReadPlan, Resume, Settings, SourceFile, Tail, discover,
     extract, plan,
 };
+pub use retry::{Retried, Retry};

@@ -1,15 +1,19 @@
 //! `cclake dlq`: input that could not become rows.
 
+use std::collections::HashSet;
+
 use anyhow::Context as _;
 use cclake_extract::dlq::{self, Entry};
 
 use crate::ExitStatus;
 use crate::cells::on_one_line;
-use crate::cli::DlqCommand;
+use crate::cli::{DlqCommand, PurgeArgs};
+use crate::data_dir::{DataDir, Ownership};
 use crate::printer::Printer;
 use crate::settings::Settings;
+use crate::stages::{open_lake, retry};
 
-/// Lists the dead letters, or shows one with its bytes.
+/// Lists the dead letters, shows one with its bytes, tries them again, or drops some.
 pub(crate) fn dlq(
     settings: &Settings,
     command: &DlqCommand,
@@ -18,6 +22,8 @@ pub(crate) fn dlq(
     match command {
         DlqCommand::List => list(settings, printer)?,
         DlqCommand::Show { id } => show(settings, id, printer)?,
+        DlqCommand::Retry => try_again(settings, printer)?,
+        DlqCommand::Purge(args) => purge(settings, args, printer)?,
     }
     Ok(ExitStatus::Success)
 }
@@ -84,6 +90,45 @@ fn show(settings: &Settings, id: &str, printer: &Printer) -> anyhow::Result<()> 
         bytes.len(),
         String::from_utf8_lossy(&bytes).escape_debug()
     ));
+    Ok(())
+}
+
+fn try_again(settings: &Settings, printer: &Printer) -> anyhow::Result<()> {
+    let data = DataDir::own(settings, Ownership::Exclusive)?;
+    let retried = retry(settings, &data, &mut open_lake(settings, settings.threads)?)?;
+    if printer.is_json() {
+        return printer.json(&retried);
+    }
+    printer.report(&format!(
+        "{} letters tried: {} are rows of the lake now, {} stay\n",
+        retried.tried, retried.rows, retried.left
+    ));
+    if retried.rows > 0 {
+        printer.note("The next `cclake run` counts them.");
+    }
+    Ok(())
+}
+
+fn purge(settings: &Settings, args: &PurgeArgs, printer: &Printer) -> anyhow::Result<()> {
+    let _data = DataDir::own(settings, Ownership::Exclusive)?;
+    let folder = &settings.dead_letter_dir;
+    let mut letters = dlq::list(folder)?;
+    if !args.ids.is_empty() {
+        let named = args.ids.iter().map(|id| Ok(dlq::show(folder, id)?.id));
+        let named = named.collect::<anyhow::Result<HashSet<_>>>()?;
+        letters.retain(|letter| named.contains(&letter.id));
+    }
+    if let Some(days) = args.older_than {
+        let limit =
+            jiff::Timestamp::now().checked_sub(jiff::SignedDuration::from_hours(24 * i64::from(days)))?;
+        letters.retain(|letter| letter.at.parse().is_ok_and(|at: jiff::Timestamp| at <= limit));
+    }
+    let ids: HashSet<_> = letters.iter().map(|letter| letter.id).collect();
+    dlq::purge(folder, &ids)?;
+    if printer.is_json() {
+        return printer.json(&serde_json::json!({ "purged": ids.len() }));
+    }
+    printer.report(&format!("{} letters purged\n", ids.len()));
     Ok(())
 }
 

@@ -13,8 +13,8 @@ use crate::ExitStatus;
 use crate::artifacts;
 use crate::cli::DocsServeArgs;
 use crate::data_dir::{DataDir, Ownership, has_warehouse};
-use crate::docs::server::DocsServer;
-use crate::docs::{Docs, Site, is_page};
+use crate::docs::{Docs, Site, is_page, server};
+use crate::http::Listener;
 use crate::printer::Printer;
 use crate::settings::Settings;
 use crate::stages::{Blueprint, BuildScope, Holdings, Run, open_warehouse};
@@ -25,16 +25,16 @@ pub(crate) fn serve(
     args: &DocsServeArgs,
     printer: &Printer,
 ) -> anyhow::Result<ExitStatus> {
-    let server = DocsServer::bind(args.port)?;
+    let listener = Listener::bind(args.port, "--port")?;
     let site = Site::new(Docs::read(settings)?);
-    let url = server.url().to_owned();
+    let url = listener.url();
     if printer.is_json() {
         printer.json(&json!({ "url": url }))?;
     } else {
         printer.result(&format!("{url}\n"));
         printer.note("Ctrl-C ends it.");
     }
-    server.run(settings, site)?;
+    server::run(listener, settings, site)?;
     Ok(ExitStatus::Success)
 }
 

@@ -12,6 +12,7 @@ mod load;
 mod query;
 mod report;
 mod run;
+mod sync;
 mod test;
 mod transform;
 
@@ -28,6 +29,13 @@ pub(crate) fn dispatch(cli: Cli, printer: &Printer) -> anyhow::Result<ExitStatus
     match cli.command {
         Command::Run(args) => run::run(&settings(&args.source)?, &args, printer),
         Command::Extract(args) => extract::extract(&settings(&args.source)?, &args, printer),
+        Command::Sync(args) => {
+            let source = SourceArgs {
+                paths: args.paths.clone(),
+                source: None,
+            };
+            sync::sync(&settings(&source)?, &args, printer)
+        }
         Command::Load => load::load(&plain()?, printer),
         Command::Transform(args) => transform::transform(&plain()?, &args, printer),
         Command::Test(args) => test::test(&plain()?, &args, printer),

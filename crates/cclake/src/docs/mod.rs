@@ -4,7 +4,6 @@
 mod catalog;
 mod diagram;
 mod graphs;
-mod http;
 mod layout;
 mod pages;
 pub(crate) mod server;

@@ -150,6 +150,8 @@ pub(crate) struct Settings {
     pub(crate) paths: Vec<PathBuf>,
     /// Name of this machine.
     pub(crate) machine: String,
+    /// Name of this user, if the system has one.
+    pub(crate) user: Option<String>,
     /// DuckDB file.
     pub(crate) duckdb_path: PathBuf,
     /// Iceberg folder.
@@ -239,6 +241,7 @@ impl Resolver<'_> {
                 .one_of(Key::BackfillAllHistorical, &[("true", true), ("false", false)])?,
             paths: self.paths()?,
             machine: self.machine(&data_dir)?,
+            user: self.user()?,
             duckdb_path: self.path(Key::DuckdbPath, in_data("analytics.db"))?,
             iceberg_warehouse_path: self.path(Key::IcebergWarehousePath, in_data("iceberg"))?,
             iceberg_catalog_name: self.text(Key::IcebergCatalogName, || "default".into())?,
@@ -387,23 +390,6 @@ impl Resolver<'_> {
         };
         self.note(key, &value);
         Ok(*choice)
-    }
-
-    /// The name given, else the one remembered, so that a host's new name does not make its files those of another.
-    fn machine(&mut self, data_dir: &Path) -> anyhow::Result<String> {
-        let file = machine_file(data_dir);
-        if !self.given.contains_key(&Key::Machine)
-            && let Some(name) = remembered_machine(&file)
-        {
-            let given = Given {
-                values: vec![name],
-                origin: Origin::File(file),
-            };
-            self.given.insert(Key::Machine, given);
-        }
-        self.text(Key::Machine, || {
-            gethostname::gethostname().to_string_lossy().into_owned()
-        })
     }
 
     fn time_zone(&mut self) -> anyhow::Result<String> {

@@ -1,12 +1,13 @@
 //! Which source, and where its collection is.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::bail;
 use cclake_extract::mongo::{MongoSettings, without_secrets};
 use serde::Serialize;
 
-use super::{Key, Resolver};
+use super::{Given, Key, Origin, Resolver, machine_file, remembered_machine};
 
 /// Where conversations come from.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -50,5 +51,33 @@ impl Resolver<'_> {
         };
         self.note(key, &text);
         Ok(Duration::from_secs_f64(seconds))
+    }
+
+    /// Whose records these are, as `sync` notes it.
+    pub(super) fn user(&mut self) -> anyhow::Result<Option<String>> {
+        let login = ["USER", "LOGNAME"]
+            .iter()
+            .find_map(|name| self.environment.variable(name));
+        let login = login.map(str::to_owned);
+        let user = self.take(Key::User)?.or(login);
+        self.note(Key::User, user.clone().unwrap_or_default());
+        Ok(user)
+    }
+
+    /// The name given, else the one remembered, so that a host's new name does not make its files those of another.
+    pub(super) fn machine(&mut self, data_dir: &Path) -> anyhow::Result<String> {
+        let file = machine_file(data_dir);
+        if !self.given.contains_key(&Key::Machine)
+            && let Some(name) = remembered_machine(&file)
+        {
+            let given = Given {
+                values: vec![name],
+                origin: Origin::File(file),
+            };
+            self.given.insert(Key::Machine, given);
+        }
+        self.text(Key::Machine, || {
+            gethostname::gethostname().to_string_lossy().into_owned()
+        })
     }
 }

@@ -38,6 +38,8 @@ pub(crate) enum Key {
     BackfillAllHistorical,
     /// Name of this machine.
     Machine,
+    /// Name of this user.
+    User,
     /// DuckDB file.
     DuckdbPath,
     /// Iceberg folder.
@@ -146,6 +148,13 @@ impl Key {
                 env: "CCLAKE_MACHINE",
                 default: "the host name when the data directory was made",
                 doc: "Name of this machine in the `machine` column, so that several machines can share one lake. The data directory remembers the first one (its file `machine`), so that a new host name does not make the files new.",
+            },
+            Self::User => &Setting {
+                key: Self::User,
+                name: "user",
+                env: "CCLAKE_USER",
+                default: "the login name ($USER)",
+                doc: "Name of this user in the documents that `cclake sync` writes.",
             },
             Self::DuckdbPath => &Setting {
                 key: Self::DuckdbPath,
@@ -275,6 +284,7 @@ pub(crate) static SETTINGS: &[&Setting] = &[
     Key::CdcBufferSeconds.setting(),
     Key::BackfillAllHistorical.setting(),
     Key::Machine.setting(),
+    Key::User.setting(),
     Key::DuckdbPath.setting(),
     Key::IcebergWarehousePath.setting(),
     Key::IcebergCatalogName.setting(),

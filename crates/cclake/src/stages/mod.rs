@@ -5,6 +5,8 @@ mod build;
 mod external;
 mod ingest;
 mod load;
+mod retry;
+mod sync;
 
 pub(crate) use blueprint::{Blueprint, Engine, Holdings, Prepared};
 pub(crate) use build::{BuildScope, Built, build};
@@ -13,3 +15,5 @@ pub(crate) use ingest::{
     open_lake,
 };
 pub(crate) use load::{is_out_of_memory, load_backlog, open_warehouse, with_room};
+pub(crate) use retry::retry;
+pub(crate) use sync::{Event, Health, Pulse, SyncReport, Syncer, watch};

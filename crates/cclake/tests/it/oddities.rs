@@ -3,7 +3,7 @@
 use crate::support::{Scene, prompt, response};
 
 /// One record of every oddity, each on its line; the comments say which.
-fn oddities() -> Vec<Vec<u8>> {
+pub(crate) fn oddities() -> Vec<Vec<u8>> {
     let deep = |depth: usize| format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
     let in_session = |rest: &str| {
         format!(
@@ -48,7 +48,7 @@ fn oddities() -> Vec<Vec<u8>> {
 }
 
 /// Lines that are no JSON objects.
-fn broken() -> Vec<Vec<u8>> {
+pub(crate) fn broken() -> Vec<Vec<u8>> {
     vec![
         b"{\"type\":\"user\",".to_vec(),
         b"not json at all".to_vec(),
@@ -61,7 +61,7 @@ fn broken() -> Vec<Vec<u8>> {
     ]
 }
 
-fn lines(lines: &[Vec<u8>]) -> Vec<u8> {
+pub(crate) fn lines(lines: &[Vec<u8>]) -> Vec<u8> {
     lines
         .iter()
         .flat_map(|line| [line.as_slice(), b"\n"].concat())

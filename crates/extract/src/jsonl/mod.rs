@@ -8,7 +8,7 @@ mod positions;
 
 mod blocks;
 mod chunk;
-mod parse;
+pub(crate) mod parse;
 
 pub use chunk::{Chunk, Counts, KnownIds};
 pub use extract::{Extraction, FileCounts, Settings, extract};

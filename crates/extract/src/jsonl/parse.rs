@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// The kind of source, as rows and dead letters name it.
-const SOURCE: &str = "jsonl";
+pub(crate) const SOURCE: &str = "jsonl";
 
 /// A block whose lines are decoded.
 pub(crate) struct Parsed {
@@ -103,7 +103,7 @@ impl<'a> Parser<'a> {
         let mut tail = TailState::Empty;
         for (start, line) in lines(bytes) {
             let offset = segment.offset + start as u64;
-            match self.line(line, offset) {
+            match record_of(&self.decoder, line, offset) {
                 Ok(None) => {}
                 Ok(Some((text, record))) => {
                     let id = RecordId::of_line(line);
@@ -141,23 +141,27 @@ impl<'a> Parser<'a> {
             tail: if is_tail { tail } else { TailState::Empty },
         }
     }
+}
 
-    /// A line as text and record, none if it is blank, or why it is no record.
-    fn line<'l>(&self, line: &'l [u8], offset: u64) -> Result<Option<(&'l str, Record<'l>)>, String> {
-        // Editors on Windows put a byte order mark there.
-        let json = if offset == 0 {
-            line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line)
-        } else {
-            line
-        };
-        if json.trim_ascii().is_empty() {
-            return Ok(None);
-        }
-        let text = std::str::from_utf8(line)
-            .map_err(|error| format!("invalid UTF-8 at byte {}", error.valid_up_to() + 1))?;
-        let record = self.decoder.record(&text[line.len() - json.len()..])?;
-        Ok(Some((text, record)))
+/// A line as text and record, none if it is blank, or why it is no record.
+pub(crate) fn record_of<'l>(
+    decoder: &Decoder,
+    line: &'l [u8],
+    offset: u64,
+) -> Result<Option<(&'l str, Record<'l>)>, String> {
+    // Editors on Windows put a byte order mark there.
+    let json = if offset == 0 {
+        line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line)
+    } else {
+        line
+    };
+    if json.trim_ascii().is_empty() {
+        return Ok(None);
     }
+    let text = std::str::from_utf8(line)
+        .map_err(|error| format!("invalid UTF-8 at byte {}", error.valid_up_to() + 1))?;
+    let record = decoder.record(&text[line.len() - json.len()..])?;
+    Ok(Some((text, record)))
 }
 
 /// The lines of a segment without `\n` or `\r\n`, each with its start. Nothing but `\n` ends a line: U+2028 and

@@ -130,13 +130,11 @@ impl<'a> Buffer<'a> {
         match text("operationType")? {
             "insert" | "update" | "replace" => self.read_content(event)?,
             "delete" => self.read_deletion(event)?,
-            // Each ends in `invalidate`, which is what the stream goes on after.
-            "drop" | "rename" | "dropDatabase" => self.skip(),
             "invalidate" => {
                 self.skip();
                 return Ok(Effect::End);
             }
-            // Of indexes and the like, which no stream brings unasked.
+            // A drop or rename, which ends in `invalidate`; and what concerns indexes and the like.
             _ => self.skip(),
         }
         Ok(Effect::Continue)

@@ -10,6 +10,7 @@ use mongodb::{
 };
 use tokio::runtime::Runtime;
 
+use super::reader::is_passing;
 use crate::{
     batch::ChangeOrder,
     error::{Context as _, Error, ErrorKind, Result},
@@ -116,28 +117,33 @@ impl Source {
     /// # Errors
     /// [`ErrorKind::Source`], in one sentence that names the setting.
     pub fn connect(settings: &MongoSettings, threads: usize) -> Result<Self> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(threads.max(1))
-            .thread_name("mongo")
-            .enable_all()
-            .build()
-            .during(ErrorKind::Thread, "starting the threads that read MongoDB")?;
-        let client = runtime
-            .block_on(client(settings))
-            .map_err(|error| failure(&error, settings))?;
-        let database = client.database(&settings.database);
-        let source = Self {
-            collection: database.collection(&settings.collection),
-            database,
-            settings: settings.clone(),
-            namespace: settings.namespace(),
-            runtime,
-        };
+        let source = Self::open(settings, threads)?;
         source
             .runtime
             .block_on(source.check())
             .map_err(|error| failure(&error, settings))??;
         Ok(source)
+    }
+
+    /// A collection that nobody has asked for yet: it need not be there.
+    pub(crate) fn open(settings: &MongoSettings, threads: usize) -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(threads.max(1))
+            .thread_name("mongo")
+            .enable_all()
+            .build()
+            .during(ErrorKind::Thread, "starting the threads that talk to MongoDB")?;
+        let client = runtime
+            .block_on(client(settings))
+            .map_err(|error| failure(&error, settings))?;
+        let database = client.database(&settings.database);
+        Ok(Self {
+            collection: database.collection(&settings.collection),
+            database,
+            settings: settings.clone(),
+            namespace: settings.namespace(),
+            runtime,
+        })
     }
 
     /// `database.collection`.
@@ -314,7 +320,42 @@ pub(crate) fn failure(error: &DriverError, settings: &MongoSettings) -> Error {
         }
         _ => format!("MongoDB at {hosts}, reading {namespace}: {detail}"),
     };
-    Error::new(ErrorKind::Source, message)
+    Error::new(kind(error, &detail), message)
+}
+
+/// Whether waiting may help.
+fn kind(error: &DriverError, detail: &str) -> ErrorKind {
+    let is_unknown_host = matches!(&*error.kind, DriverErrorKind::DnsResolve { .. });
+    if (is_passing(error) || is_unknown_host) && !is_tls(detail) && !is_authentication(detail) {
+        ErrorKind::SourceAway
+    } else {
+        ErrorKind::Source
+    }
+}
+
+/// The same while writing.
+pub(crate) fn write_failure(error: &DriverError, settings: &MongoSettings) -> Error {
+    let namespace = settings.namespace();
+    let message = match &*error.kind {
+        DriverErrorKind::Command(command) if command.code == UNAUTHORIZED => format!(
+            "MONGO_URI: its user may not write {namespace}; grant it the role `readWrite` on that database"
+        ),
+        DriverErrorKind::InsertMany(failed) => {
+            let reason = failed.write_concern_error.as_ref();
+            let reason = reason.map_or_else(|| detail(error), |error| error.message.clone());
+            format!(
+                "MongoDB at {}, writing {namespace}: {reason}",
+                hosts(&settings.uri)
+            )
+        }
+        _ => return failure(error, settings),
+    };
+    // What a server says of a write it could not do for now names no document: the next try may find it well.
+    let kind = match &*error.kind {
+        DriverErrorKind::InsertMany(_) => ErrorKind::SourceAway,
+        _ => ErrorKind::Source,
+    };
+    Error::new(kind, message)
 }
 
 fn wants_tls(uri: &str) -> bool {
@@ -363,7 +404,7 @@ fn last_reason(message: &str) -> String {
 }
 
 /// The hosts of a connection string.
-fn hosts(uri: &str) -> String {
+pub(crate) fn hosts(uri: &str) -> String {
     let shown = without_secrets(uri);
     let rest = shown.split_once("://").map_or("", |(_, rest)| rest);
     let rest = rest.split('?').next().unwrap_or_default();

@@ -1,6 +1,6 @@
 //! A document as a row: the three shapes in which conversations lie in MongoDB, told apart by what they carry.
 
-use bson::{DateTime, RawBsonRef, RawDocument};
+use bson::{DateTime, RawArray, RawBsonRef, RawDocument};
 
 use super::{
     id,
@@ -50,11 +50,12 @@ struct Trace<'a> {
     user: Option<&'a str>,
     ingested_at: Option<DateTime>,
     synced_at: Option<DateTime>,
+    sightings: Option<&'a RawArray>,
 }
 
 /// Who wrote a document, as far as that decides which members are the record's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Shape {
+pub(crate) enum Shape {
     /// To the specification: every member is the record's.
     Specified,
     /// claude-mongo-sync: a record with its provenance.
@@ -72,7 +73,8 @@ impl Shape {
         }
     }
 
-    fn is_provenance(self, key: &str) -> bool {
+    /// Whether the member says where the record is from instead of being the record's.
+    pub(crate) fn is_provenance(self, key: &str) -> bool {
         match self {
             Self::Specified => false,
             Self::Synced => matches!(key, "_id" | "projectId" | "sourceFile" | "ingestedAt"),
@@ -122,6 +124,9 @@ impl DocumentReader {
         {
             let from = provenance(&trace, shape, &self.namespace, self.now_us, order);
             let as_expected = batch.append(&id, from, line, &record);
+            append_sightings(&trace, shape, from, &mut |from| {
+                _ = batch.append(&id, from, line, &record);
+            });
             return Ok(Row { as_expected });
         }
         write_members(&mut self.json, &mut self.members, document, shape)?;
@@ -133,6 +138,9 @@ impl DocumentReader {
         let record = self.decoder.record_of(members);
         let from = provenance(&trace, shape, &self.namespace, self.now_us, order);
         let as_expected = batch.append(&id, from, text, &record);
+        append_sightings(&trace, shape, from, &mut |from| {
+            _ = batch.append(&id, from, text, &record);
+        });
         Ok(Row { as_expected })
     }
 
@@ -167,7 +175,8 @@ impl DocumentReader {
 
     /// The record in `_raw_json`: an object with `type` and `uuid`, or the line whose hash the document's id is.
     fn line_record<'a>(&self, line: &'a str, id: &str) -> Option<Record<'a>> {
-        let record = self.decoder.record(line).ok()?;
+        let json = line.strip_prefix('\u{feff}').unwrap_or(line);
+        let record = self.decoder.record(json).ok()?;
         let is_record = record.has("type") && record.has("uuid");
         (is_record || RecordId::of_line(line.as_bytes()).to_string() == id).then_some(record)
     }
@@ -182,17 +191,12 @@ fn trace_of(document: &RawDocument) -> Result<Trace<'_>, Undecodable> {
             "_id" => trace.id = Some(value()?),
             "_raw_json" => trace.raw_json = value()?.as_str(),
             "sourceFile" => trace.source_file = value()?.as_str(),
-            "sourceOffset" => {
-                trace.source_offset = match value()? {
-                    RawBsonRef::Int32(offset) => Some(offset.into()),
-                    RawBsonRef::Int64(offset) => Some(offset),
-                    _ => None,
-                }
-            }
+            "sourceOffset" => trace.source_offset = integer(value()?),
             "machine" => trace.machine = value()?.as_str(),
             "user" => trace.user = value()?.as_str(),
             "ingestedAt" => trace.ingested_at = value()?.as_datetime(),
             "_synced_at" => trace.synced_at = value()?.as_datetime(),
+            "sightings" => trace.sightings = value()?.as_array(),
             _ => {}
         }
     }
@@ -220,6 +224,58 @@ fn provenance<'a>(
             .unwrap_or(now_us),
         order,
     }
+}
+
+/// Every other place that the record was seen in is a row like the first: a copied line is that in the lake, whatever
+/// way it came.
+fn append_sightings<'a>(
+    trace: &Trace<'a>,
+    shape: Shape,
+    first: Provenance<'a>,
+    append: &mut dyn FnMut(Provenance<'a>),
+) {
+    for sighting in trace
+        .sightings
+        .filter(|_| shape == Shape::Own)
+        .into_iter()
+        .flatten()
+    {
+        let Some(sighting) = sighting.ok().and_then(RawBsonRef::as_document) else {
+            continue;
+        };
+        let offset = sighting.get("sourceOffset").ok().flatten().and_then(integer);
+        if let (Ok(file), Ok(machine), Some(offset)) = (
+            sighting.get_str("sourceFile"),
+            sighting.get_str("machine"),
+            offset,
+        ) {
+            append(Provenance {
+                file,
+                offset: u64::try_from(offset).unwrap_or_default(),
+                machine,
+                ..first
+            });
+        }
+    }
+}
+
+/// A whole number of either length.
+pub(crate) fn integer(value: RawBsonRef<'_>) -> Option<i64> {
+    match value {
+        RawBsonRef::Int32(number) => Some(number.into()),
+        RawBsonRef::Int64(number) => Some(number),
+        _ => None,
+    }
+}
+
+/// The JSON of the record in a document of our own: what [`DocumentReader`] makes of its members.
+///
+/// # Errors
+/// Why it is no valid BSON.
+pub(crate) fn text(document: &RawDocument) -> Result<String, Undecodable> {
+    let (mut out, mut members) = (String::new(), Vec::new());
+    write_members(&mut out, &mut members, document, Shape::Own)?;
+    Ok(out)
 }
 
 /// Writes the record as one JSON object and notes where its members are.

@@ -26,7 +26,7 @@ use crate::error::{Error, ErrorKind, Result};
 const AWAIT: Duration = Duration::from_millis(250);
 
 /// An idle stream's token is kept this often, or a quiet collection would age out of the server's log.
-const IDLE_CHECKPOINT: Duration = Duration::from_secs(60);
+const IDLE_CHECKPOINT: Duration = Duration::from_mins(1);
 
 /// The first and the longest pause before a server that is gone is asked again.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
@@ -190,19 +190,16 @@ impl<E: From<Error>> Follower<'_, E> {
                     return Ok(Err(error));
                 }
             }
-            let effect = match event {
-                Some(event) => {
-                    self.first.get_or_insert_with(Instant::now);
-                    match self.buffer.take(event) {
-                        Ok(effect) => effect,
-                        Err(error) => return Ok(Err(error.into())),
-                    }
+            let mut effect = Effect::Continue;
+            if let Some(event) = event {
+                self.first.get_or_insert_with(Instant::now);
+                match self.buffer.take(event) {
+                    Ok(its) => effect = its,
+                    Err(error) => return Ok(Err(error.into())),
                 }
-                None => {
-                    self.note_idle(&stream);
-                    Effect::Continue
-                }
-            };
+            } else {
+                self.note_idle(&stream);
+            }
             if effect == Effect::End || !stream.is_alive() {
                 return self.end();
             }

@@ -12,18 +12,22 @@ mod position;
 mod marks;
 mod plan;
 mod ranges;
-mod reader;
+pub(crate) mod reader;
 
 mod changes;
 mod follow;
 mod reconcile;
 
-mod document;
-mod id;
+pub(crate) mod document;
+pub(crate) mod id;
 mod json;
+
+mod record;
+mod sync;
 
 pub use connect::{MongoSettings, Source, without_secrets};
 pub use extract::{Chunk, Counts, Extraction, Pass, Settings, extract};
 pub use follow::{Ending, Pace, Step, follow, with_token};
 pub use position::Position;
 pub use reconcile::{DeletedAt, Holdings, deletions, subtract_present};
+pub use sync::{Lines, Stored, Target, dead_letter as sync_letter};

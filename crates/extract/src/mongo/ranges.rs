@@ -95,8 +95,8 @@ pub(crate) fn evenly(least: ObjectId, most: ObjectId, count: usize) -> Vec<Bson>
             .iter()
             .fold(0_u128, |sum, byte| sum << 8 | u128::from(*byte))
     };
-    let (first, last) = (number(least), number(most));
-    let step = last.saturating_sub(first) / count.max(1) as u128;
+    let first = number(least);
+    let step = number(most).saturating_sub(first) / count.max(1) as u128;
     let spread = (0..count).map(|index| first + step * index as u128);
     spread
         .map(|number| {

@@ -264,6 +264,11 @@ pub(crate) fn is_passing(error: &DriverError) -> bool {
     }
 }
 
+/// Whether a server that says so of one write says it of itself, not of the document.
+pub(crate) fn is_passing_code(code: i32) -> bool {
+    PASSING_CODES.contains(&code)
+}
+
 /// Server codes of a server that is going away or a primary that steps down, and of a cursor that was killed.
 const PASSING_CODES: [i32; 14] = [
     6, 7, 63, 89, 91, 133, 150, 189, 234, 237, 262, 10107, 11600, 11602,

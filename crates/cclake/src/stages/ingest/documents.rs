@@ -227,7 +227,7 @@ fn is_of_the_source(error: &anyhow::Error) -> bool {
     let kind = error
         .downcast_ref::<cclake_extract::Error>()
         .map(cclake_extract::Error::kind);
-    kind == Some(cclake_extract::ErrorKind::Source)
+    kind == Some(cclake_extract::ErrorKind::SourceAway)
 }
 
 /// What the lake holds of a collection.

@@ -85,7 +85,7 @@ impl Keeper<'_> {
 
 /// What positions must be stamped with to be trusted: they belong to this very state of the lake. Its upkeep makes new
 /// snapshots of the same rows, under the commit id of those before.
-fn stamp(lake: &Lake) -> Option<String> {
+pub(crate) fn stamp(lake: &Lake) -> Option<String> {
     let head = lake.head()?;
     let state = head.commit_id.unwrap_or_else(|| head.snapshot_id.to_string());
     Some(format!("{}/{state}", lake.table_uuid()))
@@ -118,7 +118,7 @@ fn known_ids(settings: &Settings, lake: &Lake, plan: &Plan) -> anyhow::Result<Kn
     Ok(known)
 }
 
-fn bytes_to_read(plan: &Plan) -> u64 {
+pub(crate) fn bytes_to_read(plan: &Plan) -> u64 {
     let bytes = |file: &PlannedFile| match &file.action {
         ReadPlan::Unchanged(_) => 0,
         ReadPlan::Resume(resume) => file.file.size.saturating_sub(resume.offset()),

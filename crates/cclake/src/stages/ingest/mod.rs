@@ -20,6 +20,8 @@ use cclake_lake::{Commit, Lake, LakeSettings};
 use cclake_warehouse::{LakeMark, Warehouse};
 use serde::Serialize;
 
+pub(super) use files::{bytes_to_read, stamp};
+
 use super::load::{Loader, News, RowCounts};
 use crate::data_dir::{DataDir, make_private};
 use crate::printer::Printer;

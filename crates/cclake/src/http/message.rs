@@ -1,4 +1,4 @@
-//! As much of HTTP/1.1 as a browser needs to read pages: one request a connection, and no bodies.
+//! Requests and responses: one of each a connection, and no request has a body.
 
 use std::io::{self, BufRead as _, BufReader, Read, Write};
 
@@ -10,23 +10,23 @@ const LONGEST_HEAD: u64 = 64 * 1024;
 
 /// What a client asks for.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Request {
-    pub(super) method: String,
+pub(crate) struct Request {
+    pub(crate) method: String,
     /// Without what may stand behind `?`.
-    pub(super) path: String,
-    pub(super) host: Option<String>,
+    pub(crate) path: String,
+    pub(crate) host: Option<String>,
 }
 
 /// What it gets.
-pub(super) struct Response {
+pub(crate) struct Response {
     /// Number and name.
-    pub(super) status: &'static str,
-    pub(super) media_type: &'static str,
-    pub(super) body: String,
+    pub(crate) status: &'static str,
+    pub(crate) media_type: &'static str,
+    pub(crate) body: String,
 }
 
 /// Reads the head of a request; none when it is not one. What follows it stays unread.
-pub(super) fn read(input: impl Read) -> io::Result<Option<Request>> {
+pub(crate) fn read(input: impl Read) -> io::Result<Option<Request>> {
     // Cookies of other servers on this machine come too, in whatever encoding.
     let mut lines = BufReader::new(input.take(LONGEST_HEAD)).split(b'\n');
     let mut next = || -> io::Result<Option<String>> {
@@ -64,7 +64,7 @@ fn request(first_line: &str, host: Option<String>) -> Option<Request> {
 }
 
 /// Writes a response, and nothing after it: the connection is to be closed.
-pub(super) fn write(mut output: impl Write, response: &Response, with_body: bool) -> io::Result<()> {
+pub(crate) fn write(mut output: impl Write, response: &Response, with_body: bool) -> io::Result<()> {
     let Response {
         status,
         media_type,

@@ -1,0 +1,132 @@
+//! Dead letters → lake: what can be read by now leaves the queue.
+
+use std::collections::{BTreeMap, HashSet};
+
+use anyhow::Context as _;
+use arrow_array::cast::AsArray as _;
+use arrow_array::types::{Int64Type, TimestampMicrosecondType};
+use arrow_array::{Array as _, RecordBatch};
+use cclake_extract::dlq::{self, Entry};
+use cclake_extract::{Positions, RecordId, Retry};
+use cclake_lake::{Commit, Lake};
+use serde::Serialize;
+
+use super::ingest::{Run, stamp};
+use crate::data_dir::DataDir;
+use crate::settings::Settings;
+
+/// What became of the letters.
+#[derive(Debug, Serialize)]
+pub(crate) struct Retried {
+    /// Letters that were tried.
+    pub tried: u64,
+    /// Letters that are rows of the lake now.
+    pub rows: u64,
+    /// Letters that stay in the queue.
+    pub left: u64,
+}
+
+/// Reads all letters again. A row that an earlier try brought before it broke off is not brought again.
+pub(crate) fn retry(settings: &Settings, data: &DataDir, lake: &mut Lake) -> anyhow::Result<Retried> {
+    let run = Run::begin();
+    let letters = dlq::list(&settings.dead_letter_dir)?;
+    let retry = Retry {
+        machine: settings.machine.clone(),
+        run_id: run.id.clone(),
+        synced_at_us: run.started_at.as_microsecond(),
+    };
+    let retried = retry.read(&letters)?;
+    if !retried.rows.is_empty() {
+        let fresh = not_in(lake, retried.batches)?;
+        append(data, lake, fresh, &retried.rows, &run)?;
+        dlq::remove(&settings.dead_letter_dir, &retried.rows)?;
+    }
+    let tried = letters
+        .iter()
+        .map(|letter: &Entry| letter.id)
+        .collect::<HashSet<_>>()
+        .len() as u64;
+    let rows = retried.rows.len() as u64;
+    Ok(Retried {
+        tried,
+        rows,
+        left: tried - rows,
+    })
+}
+
+/// Commits under an id of the letters' own, and takes the positions along: they belong to the lake's newest state.
+fn append(
+    data: &DataDir,
+    lake: &mut Lake,
+    batches: Vec<RecordBatch>,
+    letters: &HashSet<RecordId>,
+    run: &Run,
+) -> anyhow::Result<()> {
+    if batches.is_empty() {
+        return Ok(());
+    }
+    let mut positions = Positions::load(&data.positions())?;
+    let is_current = positions.stamp == stamp(lake);
+    let mut ids: Vec<_> = letters.iter().map(ToString::to_string).collect();
+    ids.sort_unstable();
+    let commit = Commit {
+        commit_id: format!("dlq-{}", RecordId::of_line(ids.concat().as_bytes())),
+        summary: BTreeMap::from([("cclake.run-id".to_owned(), run.id.clone())]),
+        properties: BTreeMap::new(),
+    };
+    lake.append(batches, &commit)?;
+    if is_current {
+        positions.stamp = stamp(lake);
+        positions.save(&data.positions())?;
+    }
+    Ok(())
+}
+
+/// What a row is known by: the record, where it was found, and the order of its change.
+const KEY: [&str; 4] = ["_id", "source_file", "source_offset", "_cluster_ts"];
+
+type Key = (String, String, i64, Option<i64>);
+
+/// The rows that the lake has not.
+fn not_in(lake: &Lake, batches: Vec<RecordBatch>) -> anyhow::Result<Vec<RecordBatch>> {
+    let mut wanted = HashSet::new();
+    for batch in &batches {
+        wanted.extend(keys(batch)?);
+    }
+    let mut known = HashSet::new();
+    lake.scan_columns(&KEY, &mut |batch: RecordBatch| {
+        known.extend(keys(&batch)?.into_iter().filter(|key| wanted.contains(key)));
+        anyhow::Ok(())
+    })?;
+    let mut fresh = Vec::new();
+    for batch in batches {
+        for (row, key) in keys(&batch)?.iter().enumerate() {
+            if !known.contains(key) {
+                fresh.push(batch.slice(row, 1));
+            }
+        }
+    }
+    Ok(fresh)
+}
+
+/// Of each row of a batch.
+fn keys(batch: &RecordBatch) -> anyhow::Result<Vec<Key>> {
+    let column = |number: usize| KEY.get(number).and_then(|name| batch.column_by_name(name));
+    let text = |number: usize| column(number).and_then(|column| column.as_string_opt::<i32>());
+    let offsets = column(2).and_then(|column| column.as_primitive_opt::<Int64Type>());
+    let times = column(3).and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>());
+    let columns = text(0).zip(text(1)).zip(offsets.zip(times));
+    let ((ids, files), (offsets, times)) =
+        columns.context("the lake's columns are of other types than ours")?;
+    let time = |row| times.is_valid(row).then(|| times.value(row));
+    Ok((0..ids.len())
+        .map(|row| {
+            (
+                ids.value(row).to_owned(),
+                files.value(row).to_owned(),
+                offsets.value(row),
+                time(row),
+            )
+        })
+        .collect())
+}

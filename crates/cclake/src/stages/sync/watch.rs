@@ -1,0 +1,160 @@
+//! `sync --watch`: pass after pass, for as long as the process lives. Whatever fails is tried again, since the files wait.
+
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use cclake_extract::mongo::{MongoSettings, Target};
+use cclake_extract::{ErrorKind, SourceFile};
+
+use super::{Pulse, Syncer};
+
+/// How often the files are looked at.
+const POLL: Duration = Duration::from_secs(1);
+
+/// How often a server with nothing to do is asked whether it is there.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+
+/// The shortest and the longest pause after a failure.
+const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
+
+/// What a person should hear.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// Worth knowing.
+    Note(String),
+    /// Something is wrong, and is being tried again.
+    Warning(String),
+    /// It cannot even begin.
+    Failed(anyhow::Error),
+    /// It was told to end.
+    Stop,
+}
+
+/// Goes on until nobody hears of events any more. Only what fails before the first pass, and would fail again, ends it.
+pub(crate) fn watch(mut syncer: Syncer, pulse: &Arc<Pulse>, events: &Sender<Event>) {
+    let mut watcher = Watcher {
+        pulse: Arc::clone(pulse),
+        target: None,
+        seen: None,
+    };
+    let mut trouble: Option<Trouble> = None;
+    let mut has_begun = false;
+    loop {
+        let (news, pause) = match watcher.step(&mut syncer) {
+            Ok(warnings) => {
+                has_begun = true;
+                let back = trouble
+                    .take()
+                    .map(|_| Event::Note("all is well again, and everything is in MongoDB".into()));
+                let news: Vec<_> = warnings.into_iter().map(Event::Warning).chain(back).collect();
+                (news, POLL)
+            }
+            Err(error) => {
+                let is_away = is_away(&error);
+                if !has_begun && !is_away {
+                    let _ = events.send(Event::Failed(error));
+                    return;
+                }
+                watcher.fail(&mut syncer, &error, is_away);
+                let first = trouble.as_ref().is_none_or(|trouble| trouble.is_away != is_away);
+                let trouble = trouble.get_or_insert(Trouble {
+                    is_away,
+                    pause: PAUSES[0],
+                });
+                let pause = trouble.next_pause(is_away);
+                let told =
+                    format!("{error:#}; trying again until it works: nothing is lost, the files keep it");
+                (first.then_some(Event::Warning(told)).into_iter().collect(), pause)
+            }
+        };
+        for event in news {
+            if events.send(event).is_err() {
+                return;
+            }
+        }
+        thread::sleep(pause);
+    }
+}
+
+/// A failure that lasts.
+struct Trouble {
+    is_away: bool,
+    pause: Duration,
+}
+
+impl Trouble {
+    /// Twice the last one, and never the same for many who lost one server.
+    fn next_pause(&mut self, is_away: bool) -> Duration {
+        self.is_away = is_away;
+        let nanos = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let chance = f64::from(nanos.map_or(0, |time| time.subsec_nanos())) / 1e9;
+        let pause = self.pause.mul_f64(0.5 + chance / 2.0);
+        self.pause = (self.pause * 2).min(PAUSES[1]);
+        pause
+    }
+}
+
+fn is_away(error: &anyhow::Error) -> bool {
+    let error = error.downcast_ref::<cclake_extract::Error>();
+    error.is_some_and(|error| error.kind() == ErrorKind::SourceAway)
+}
+
+struct Watcher {
+    pulse: Arc<Pulse>,
+    /// The connection, and when the server answered last.
+    target: Option<(Target, Instant)>,
+    /// The files as they were when everything in them was stored.
+    seen: Option<Vec<SourceFile>>,
+}
+
+impl Watcher {
+    /// Looks once, and stores what is new; warnings about files.
+    fn step(&mut self, syncer: &mut Syncer) -> anyhow::Result<Vec<String>> {
+        self.connect(&syncer.settings.mongo)?;
+        let found = syncer.discover()?;
+        let Some((target, answered)) = &mut self.target else {
+            return Ok(Vec::new());
+        };
+        if self.seen.as_ref() == Some(&found.files) {
+            return Ok(Vec::new());
+        }
+        let files = found.files.clone();
+        let pulse = &self.pulse;
+        let report = syncer.pass(target, found, |bytes| pulse.pending(bytes), &mut |part| {
+            pulse.stored(part)
+        })?;
+        *answered = Instant::now();
+        self.pulse.done();
+        // What could not be read is tried again.
+        self.seen = report.warnings.is_empty().then_some(files);
+        Ok(report.warnings)
+    }
+
+    /// Sees that there is a connection, and that the collection is still the one it was made to.
+    fn connect(&mut self, settings: &MongoSettings) -> anyhow::Result<()> {
+        if let Some((target, answered)) = &mut self.target {
+            if answered.elapsed() < HEARTBEAT {
+                return Ok(());
+            }
+            if target.is_same()? {
+                *answered = Instant::now();
+                return Ok(());
+            }
+        }
+        self.seen = None;
+        self.target = Some((Target::connect(settings)?, Instant::now()));
+        self.pulse.connected();
+        Ok(())
+    }
+
+    fn fail(&mut self, syncer: &mut Syncer, error: &anyhow::Error, is_away: bool) {
+        self.target = None;
+        self.seen = None;
+        self.pulse.failed(&format!("{error:#}"), is_away);
+        if let Ok(found) = syncer.discover() {
+            self.pulse.pending(syncer.pending_bytes(found.files));
+        }
+    }
+}

@@ -1,0 +1,539 @@
+//! `cclake sync` against a real server: what it stores is what the files say, whatever happens to either.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use bson::{Bson, Document, doc};
+use mongodb::{Client, Collection};
+use serde_json::Value;
+use tokio::runtime::Runtime;
+
+use crate::oddities::{broken, lines, oddities};
+use crate::support::{LOAD_ORDER, Scene, TRACE, copy, finish, prompt, samples, tables};
+
+/// Columns that say by which way a row came.
+const WAY: &str = "source, source_collection, user_name, _cluster_ts, _seq";
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A server of this test's own; gone when dropped.
+struct Server {
+    program: PathBuf,
+    folder: tempfile::TempDir,
+    port: u16,
+    child: Option<Child>,
+    runtime: Runtime,
+}
+
+impl Server {
+    /// Not started yet; none when there is no program for it.
+    fn new() -> Option<Self> {
+        let Some(program) = std::env::var_os("CCLAKE_TEST_MONGOD") else {
+            println!("NOT RUN against MongoDB: CCLAKE_TEST_MONGOD names no server program");
+            return None;
+        };
+        let port = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        Some(Self {
+            program: program.into(),
+            folder: tempfile::tempdir().unwrap(),
+            port,
+            child: None,
+            runtime: Runtime::new().unwrap(),
+        })
+    }
+
+    fn started() -> Option<Self> {
+        let mut server = Self::new()?;
+        server.start();
+        Some(server)
+    }
+
+    fn start(&mut self) {
+        let child = Command::new(&self.program)
+            .args(["--host", "127.0.0.1", "--port", &self.port.to_string()])
+            .args(["--log-level", "WARNING", "--sync-on-commit", "--storage-path"])
+            .arg(self.folder.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        self.child = Some(child);
+        wait_for("the server", || {
+            let ping = async {
+                let client = Client::with_uri_str(self.uri()).await?;
+                client.database("admin").run_command(doc! {"ping": 1}).await
+            };
+            self.runtime.block_on(ping).is_ok()
+        });
+    }
+
+    fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    fn uri(&self) -> String {
+        format!(
+            "mongodb://127.0.0.1:{}/?directConnection=true&serverSelectionTimeoutMS=2000",
+            self.port
+        )
+    }
+
+    /// The executable, told of this server.
+    fn command(&self, scene: &Scene, args: &[&str]) -> Command {
+        let mut command = scene.command(args);
+        command
+            .env("MONGO_URI", self.uri())
+            .env("MONGO_COLLECTION", "conversations")
+            .env("USER", "ada");
+        command
+    }
+
+    fn run(&self, scene: &Scene, args: &[&str]) -> Value {
+        let ran = finish(&mut self.command(scene, &[args, &["--json"]].concat()));
+        assert_eq!(ran.status, 0, "{args:?} failed\n{}\n{}", ran.stdout, ran.stderr);
+        serde_json::from_str(&ran.stdout).unwrap()
+    }
+
+    /// Syncs once: new, already there, dead-lettered, pending.
+    fn sync(&self, scene: &Scene) -> [u64; 4] {
+        let lines = &self.run(scene, &["sync"])["lines"];
+        let parts =
+            ["new", "already_there", "dead_lettered", "pending"].map(|part| lines[part].as_u64().unwrap());
+        assert_eq!(
+            lines["read"].as_u64().unwrap(),
+            parts.iter().sum::<u64>(),
+            "{lines}"
+        );
+        parts
+    }
+
+    fn with<T>(&self, work: impl AsyncFnOnce(Collection<Document>) -> mongodb::error::Result<T>) -> T {
+        let work = async {
+            let client = Client::with_uri_str(self.uri()).await?;
+            work(client.database("claude_logs").collection("conversations")).await
+        };
+        self.runtime.block_on(work).unwrap()
+    }
+
+    fn documents(&self) -> Vec<Document> {
+        self.with(async |collection| {
+            let mut cursor = collection
+                .find(doc! {})
+                .sort(doc! {"sourceFile": 1, "sourceOffset": 1})
+                .await?;
+            let mut documents = Vec::new();
+            while cursor.advance().await? {
+                documents.push(cursor.deserialize_current()?);
+            }
+            Ok(documents)
+        })
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn wait_for(what: &str, mut is_there: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !is_there() {
+        assert!(began.elapsed() < PATIENCE, "{what} did not come in {PATIENCE:?}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Every table of the tree read straight, and read through the collection, but for the columns that tell the way.
+fn compare(server: &Server, tree: &Scene, records: usize) {
+    let way = Scene::reading(tree.logs());
+    server.run(&way, &["run", "--source", "mongodb"]);
+    tree.run(&["run"]);
+    let ignored = [TRACE, LOAD_ORDER, WAY];
+    assert_eq!(
+        way.number("select count(*) from raw.conversations"),
+        records as i64
+    );
+    let gold = |scene: &Scene| {
+        let tables = tables(scene, &ignored).into_iter();
+        tables
+            .filter(|table| table.starts_with("marts."))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(gold(&way), gold(tree));
+}
+
+#[test]
+fn gold_is_the_same_through_a_collection() {
+    let (Some(samples), Some(server)) = (samples(), Server::started()) else {
+        return;
+    };
+    let tree = Scene::reading(&samples.join("claude-projects"));
+    let [new, there, dead, _] = server.sync(&tree);
+    assert!(new > 20_000 && there <= 10 && dead == 0, "{new} {there} {dead}");
+    compare(&server, &tree, new as usize);
+    let raw = |document: &Document| document.contains_key("_raw_json");
+    let documents = server.documents();
+    let kept = documents.iter().filter(|document| raw(document)).count();
+    assert!(
+        kept * 20 < documents.len(),
+        "{kept} of {} documents hold their line too",
+        documents.len()
+    );
+    add_replays(&server, documents);
+    compare(&server, &tree, 3 * new as usize);
+}
+
+/// Each record twice more, as claude-mongo-sync writes and replays it.
+fn add_replays(server: &Server, documents: Vec<Document>) {
+    let replays: Vec<_> = documents
+        .into_iter()
+        .map(|mut document| {
+            for key in ["_id", "sourceOffset", "machine", "user", "sightings", "_raw_json"] {
+                document.remove(key);
+            }
+            document
+        })
+        .collect();
+    server.with(async |collection| {
+        for _ in 0..2 {
+            for part in replays.chunks(1000) {
+                collection.insert_many(part).await?;
+            }
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_document_is_the_record_and_where_it_was_found() {
+    let Some(server) = Server::started() else { return };
+    let scene = Scene::new();
+    let line = r#"{"type":"user","uuid":"u","sessionId":"s","a.b":{"$set":1}}"#;
+    let file = scene.write("-home-ada/s/subagents/a.jsonl", format!("{line}\n"));
+    assert_eq!(server.sync(&scene), [1, 0, 0, 0]);
+    let mut document = server.documents().remove(0);
+    assert!(document.remove("ingestedAt").unwrap().as_datetime().is_some());
+    let id = document.remove("_id").unwrap();
+    assert_eq!(id.as_str().unwrap().len(), 32);
+    let expected = doc! {
+        "type": "user", "uuid": "u", "sessionId": "s", "a.b": {"$set": 1},
+        "projectId": "-home-ada", "sourceFile": file.to_str().unwrap(), "sourceOffset": 0_i64,
+        "machine": "laptop", "user": "ada",
+    };
+    assert_eq!(document, expected);
+    let indexes = server.with(async |collection| collection.list_index_names().await);
+    for field in ["ingestedAt", "sessionId", "uuid"] {
+        assert!(indexes.contains(&format!("{field}_1")), "{indexes:?}");
+    }
+}
+
+#[test]
+fn oddities_read_back_as_they_are() {
+    let Some(server) = Server::started() else { return };
+    let tree = Scene::new();
+    let (mut odd, dead) = (oddities(), broken());
+    odd.extend([
+        br#"{"type":"user","uuid":"mine","machine":"other","_id":7,"sightings":[1]}"#.to_vec(),
+        br#"{"type":"user","a\u0000b":1}"#.to_vec(),
+    ]);
+    tree.write("p/odd.jsonl", [lines(&odd), lines(&dead)].concat());
+    let largest = odd.iter().filter(|line| line.len() > 16 << 20).count() as u64;
+    assert_eq!(
+        server.sync(&tree),
+        [odd.len() as u64 - largest, 0, dead.len() as u64 + largest, 0]
+    );
+    // Read again, nothing is stored or queued again.
+    std::fs::remove_dir_all(tree.data().join("sync")).unwrap();
+    let letters = dead.len() as u64 + largest;
+    assert_eq!(
+        server.sync(&tree),
+        [0, odd.len() as u64 - largest + letters, 0, 0]
+    );
+    let way = Scene::reading(tree.logs());
+    server.run(&way, &["run", "--source", "mongodb"]);
+    let odd = odd
+        .into_iter()
+        .filter(|line| line.len() <= 16 << 20)
+        .collect::<Vec<_>>();
+    tree.write("p/odd.jsonl", lines(&odd));
+    tree.run(&["run"]);
+    let rows = "select _id, _raw_json, type, uuid, message, _parse_error from raw.conversations order by _id";
+    assert_eq!(way.lines(rows), tree.lines(rows));
+}
+
+#[test]
+fn a_copy_is_one_document_that_names_both_places() {
+    let Some(server) = Server::started() else { return };
+    let tree = Scene::new();
+    let text: String = (0..5)
+        .map(|n| prompt("s", &format!("u{n}"), n, "hello") + "\n")
+        .collect();
+    tree.write("p/s.jsonl", &text);
+    tree.write("p/t.jsonl", text + &prompt("t", "u9", 9, "fork") + "\n");
+    assert_eq!(server.sync(&tree), [6, 5, 0, 0]);
+    let documents = server.documents();
+    let sightings: usize = documents
+        .iter()
+        .filter_map(|document| document.get_array("sightings").ok())
+        .map(Vec::len)
+        .sum();
+    assert_eq!((documents.len(), sightings), (6, 5));
+    compare(&server, &tree, 6);
+    // Another machine with the same files, and the same machine without its positions.
+    let mut other = server.command(&tree, &["sync", "--json"]);
+    other
+        .env("CCLAKE_MACHINE", "desk")
+        .env("CCLAKE_DATA_DIR", tree.path("other"));
+    assert_eq!(finish(&mut other).status, 0);
+    std::fs::remove_dir_all(tree.data().join("sync")).unwrap();
+    assert_eq!(server.sync(&tree), [0, 11, 0, 0]);
+    let documents = server.documents();
+    let sightings: usize = documents
+        .iter()
+        .filter_map(|document| document.get_array("sightings").ok())
+        .map(Vec::len)
+        .sum();
+    assert_eq!((documents.len(), sightings), (6, 5 + 11));
+}
+
+#[test]
+fn a_dropped_collection_is_filled_again() {
+    let Some(server) = Server::started() else { return };
+    let scene = Scene::new();
+    scene.write("p/s.jsonl", prompt("s", "u", 1, "hello") + "\n");
+    assert_eq!(server.sync(&scene), [1, 0, 0, 0]);
+    assert_eq!(server.sync(&scene), [0, 0, 0, 0]);
+    server.with(async |collection| collection.drop().await);
+    assert_eq!(server.sync(&scene), [1, 0, 0, 0]);
+}
+
+#[test]
+fn an_index_of_the_users_own_refuses_one_document_and_no_other() {
+    let Some(server) = Server::started() else { return };
+    let scene = Scene::new();
+    scene.write(
+        "p/s.jsonl",
+        [prompt("s", "u", 1, "a"), prompt("s", "v", 2, "b")].join("\n") + "\n",
+    );
+    server.with(async |collection| {
+        let unique = mongodb::options::IndexOptions::builder().unique(true).build();
+        let index = mongodb::IndexModel::builder()
+            .keys(doc! {"uuid": 1})
+            .options(unique)
+            .build();
+        collection.create_index(index).await?;
+        collection.insert_one(doc! {"uuid": "u"}).await
+    });
+    assert_eq!(server.sync(&scene), [1, 0, 1, 0]);
+    let letters = scene.json(&["dlq", "list"]);
+    assert_eq!(letters[0]["source"], "sync", "{letters}");
+}
+
+/// `sync --watch`, ended when dropped.
+struct Watch {
+    child: Child,
+    address: String,
+}
+
+impl Watch {
+    fn start(server: &Server, scene: &Scene) -> Self {
+        let mut child = server
+            .command(scene, &["sync", "--watch", "--health-port", "0"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        let address = line
+            .trim()
+            .trim_start_matches("http://")
+            .trim_end_matches("/health")
+            .to_owned();
+        Self { child, address }
+    }
+
+    fn health(&self) -> Value {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        write!(stream, "GET /health HTTP/1.0\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        serde_json::from_str(answer.split("\r\n\r\n").nth(1).unwrap()).unwrap()
+    }
+
+    fn wait(&self, what: &str, is_so: impl Fn(&Value) -> bool) {
+        wait_for(what, || is_so(&self.health()));
+    }
+
+    /// Ends it as a service manager does: status and what it said.
+    fn end(mut self) -> (i32, String) {
+        let pid = self.child.id().to_string();
+        Command::new("kill").args(["-TERM", &pid]).status().unwrap();
+        let status = self.child.wait().unwrap().code().unwrap_or(-1);
+        let mut said = String::new();
+        self.child
+            .stderr
+            .take()
+            .unwrap()
+            .read_to_string(&mut said)
+            .unwrap();
+        (status, said)
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_server_that_is_away_loses_nothing() {
+    let Some(mut server) = Server::new() else { return };
+    let scene = Scene::new();
+    scene.write("p/s.jsonl", prompt("s", "u1", 1, "before") + "\n");
+    let watch = Watch::start(&server, &scene);
+    watch.wait("a word of the server that is away", |health| {
+        !health["last_error"].is_null()
+    });
+    let health = watch.health();
+    assert_eq!(
+        (health["connected"].as_bool(), health["synced"].as_u64()),
+        (Some(false), Some(0))
+    );
+    assert!(health["pending"].as_u64().unwrap() > 100, "{health}");
+    server.start();
+    watch.wait("the first line", |health| {
+        health["synced"] == 1 && health["connected"] == true
+    });
+    scene.append("p/s.jsonl", prompt("s", "u2", 2, "beside") + "\n");
+    watch.wait("the second line", |health| {
+        health["synced"] == 2 && health["pending"] == 0
+    });
+    server.kill();
+    scene.append("p/s.jsonl", prompt("s", "u3", 3, "away") + "\n");
+    watch.wait("the loss of the server", |health| {
+        health["connected"] == false && health["pending"] != 0
+    });
+    server.start();
+    watch.wait("the third line", |health| {
+        health["synced"] == 3 && health["last_error"].is_null()
+    });
+    let (status, said) = watch.end();
+    assert_eq!(status, 0, "{said}");
+    assert_eq!(said.matches("warning: ").count(), 2, "{said}");
+    assert_eq!(said.matches("all is well again").count(), 2, "{said}");
+    assert_eq!(server.documents().len(), 3);
+}
+
+#[test]
+fn kills_at_any_moment_store_each_line_once() {
+    let Some(server) = Server::started() else { return };
+    let scene = Scene::new();
+    let line = |n: u32| prompt("s", &format!("u{n}"), n % 60, &"long ".repeat(200)) + "\n";
+    scene.write("p/s.jsonl", (0..20_000).map(line).collect::<String>());
+    for pause in [20, 60, 90, 120, 150, 200, 250, 300] {
+        let mut child = server.command(&scene, &["sync", "-q"]).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(pause));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    server.sync(&scene);
+    assert_eq!(server.sync(&scene), [0, 0, 0, 0]);
+    let documents = server.documents();
+    assert_eq!(documents.len(), 20_000);
+    assert!(
+        documents
+            .iter()
+            .all(|document| !document.contains_key("sightings"))
+    );
+}
+
+#[test]
+fn two_syncs_of_one_data_directory_exclude_each_other_and_a_run_goes_on() {
+    let Some(server) = Server::started() else { return };
+    let scene = Scene::new();
+    scene.write("p/s.jsonl", prompt("s", "u", 1, "hello") + "\n");
+    let watch = Watch::start(&server, &scene);
+    watch.wait("the line", |health| health["synced"] == 1);
+    let second = finish(&mut server.command(&scene, &["sync"]));
+    assert_eq!(second.status, 2);
+    assert!(
+        second.stderr.contains("in use by another cclake"),
+        "{}",
+        second.stderr
+    );
+    assert_eq!(scene.json(&["run"])["ingest"]["lines"]["new"], 1);
+    drop(watch);
+}
+
+#[test]
+fn without_a_server_it_says_so_in_one_sentence() {
+    let scene = Scene::new();
+    let mut command = scene.command(&["sync"]);
+    command.env("MONGO_URI", "mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=300");
+    let ran = finish(&mut command);
+    assert_eq!(ran.status, 2);
+    assert!(
+        ran.stderr
+            .starts_with("cclake: MONGO_URI: no MongoDB server answers at 127.0.0.1:1"),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(ran.stderr.lines().count(), 1, "{}", ran.stderr);
+}
+
+#[test]
+fn half_a_line_waits_and_a_rewrite_is_read_again() {
+    let Some(server) = Server::started() else { return };
+    let scene = Scene::new();
+    let [a, b, c] = ["a", "b", "c"].map(|text| prompt("s", text, 1, text) + "\n");
+    let (half, rest) = b.split_at(40);
+    scene.write("p/s.jsonl", format!("{a}{half}"));
+    assert_eq!(server.sync(&scene), [1, 0, 0, 1]);
+    scene.append("p/s.jsonl", rest);
+    assert_eq!(server.sync(&scene), [1, 0, 0, 0]);
+    scene.write("p/s.jsonl", format!("{c}{b}"));
+    // Its place in the file is another one now.
+    assert_eq!(server.sync(&scene), [1, 1, 0, 0]);
+    let texts: Vec<_> = server
+        .documents()
+        .iter()
+        .map(|document| document.get("uuid").cloned())
+        .collect();
+    assert_eq!(texts.len(), 3, "{texts:?}");
+    assert!(texts.contains(&Some(Bson::from("c"))));
+}
+
+#[test]
+fn the_tree_may_come_from_several_folders() {
+    let Some(server) = Server::started() else { return };
+    let scene = Scene::new();
+    scene.write("p/s.jsonl", prompt("s", "u", 1, "hello") + "\n");
+    let other = scene.path("other/projects");
+    copy(scene.logs(), &other);
+    std::fs::write(other.join("p/s.jsonl"), prompt("t", "v", 1, "there") + "\n").unwrap();
+    let paths = [scene.logs(), &other].map(|path| path.to_str().unwrap().to_owned());
+    server.run(&scene, &["sync", "--path", &paths[0], "--path", &paths[1]]);
+    let projects: Vec<_> = server
+        .documents()
+        .iter()
+        .map(|document| document.get_str("projectId").unwrap().to_owned())
+        .collect();
+    assert_eq!(projects, ["p", "p"]);
+}
