@@ -190,7 +190,7 @@ pub fn purge(dir: &Path, ids: &HashSet<RecordId>) -> Result<()> {
         } else {
             String::new()
         };
-        ids.iter().for_each(|id| text.push_str(&format!("{id}\n")));
+        text.extend(ids.iter().map(|id| format!("{id}\n")));
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
         File::open(dir)?.sync_all()

@@ -125,7 +125,7 @@ impl DocumentReader {
             let from = provenance(&trace, shape, &self.namespace, self.now_us, order);
             let as_expected = batch.append(&id, from, line, &record);
             append_sightings(&trace, shape, from, &mut |from| {
-                _ = batch.append(&id, from, line, &record)
+                _ = batch.append(&id, from, line, &record);
             });
             return Ok(Row { as_expected });
         }
@@ -139,7 +139,7 @@ impl DocumentReader {
         let from = provenance(&trace, shape, &self.namespace, self.now_us, order);
         let as_expected = batch.append(&id, from, text, &record);
         append_sightings(&trace, shape, from, &mut |from| {
-            _ = batch.append(&id, from, text, &record)
+            _ = batch.append(&id, from, text, &record);
         });
         Ok(Row { as_expected })
     }

@@ -278,9 +278,8 @@ impl Storing<'_> {
     /// Sends documents; which of them the server refused, with code and message.
     async fn send(&self, documents: &[RawDocumentBuf]) -> Result<Vec<(usize, i32, String)>, DriverError> {
         let insert = self.source.collection.insert_many(documents).ordered(false);
-        let error = match insert.write_concern(WriteConcern::majority()).await {
-            Ok(_) => return Ok(Vec::new()),
-            Err(error) => error,
+        let Err(error) = insert.write_concern(WriteConcern::majority()).await else {
+            return Ok(Vec::new());
         };
         let DriverErrorKind::InsertMany(failed) = &*error.kind else {
             return Err(error);
