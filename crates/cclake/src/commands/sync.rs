@@ -1,5 +1,6 @@
 //! `cclake sync`: Claude Code's files → a MongoDB collection.
 
+use std::fmt::Write as _;
 use std::sync::{Arc, mpsc};
 use std::thread;
 
@@ -104,10 +105,11 @@ fn lines(report: &SyncReport) -> String {
         summary::megabytes(lines.bytes),
     );
     if *sightings > 0 {
-        text.push_str(&format!(
-            "            {} of them were seen in a place that their document did not name yet\n",
+        let _ = writeln!(
+            text,
+            "            {} of them were seen in a place that their document did not name yet",
             count(*sightings)
-        ));
+        );
     }
     if lines.dead_lettered > 0 {
         text.push_str("            `cclake dlq list` shows the dead letters\n");

@@ -29,7 +29,7 @@ fn mend(scene: &Scene, with: &[&str]) {
         if let Some(with) = with.get(index) {
             letter["bytes_base64"] = json!(base64(with.as_bytes()));
         }
-        mended += &format!("{letter}\n");
+        mended.extend([letter.to_string().as_str(), "\n"]);
     }
     std::fs::write(file, mended).unwrap();
 }

@@ -17,7 +17,7 @@ use crate::support::{LOAD_ORDER, Scene, TRACE, copy, finish, prompt, samples, ta
 /// Columns that say by which way a row came.
 const WAY: &str = "source, source_collection, user_name, _cluster_ts, _seq";
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A server of this test's own; gone when dropped.
 struct Server {

@@ -1,4 +1,4 @@
-//! Claude Code's files → a MongoDB collection: dead letters first, then documents, then the positions behind both. The
+//! Claude Code's files → a MongoDB collection: documents first, then dead letters, then the positions behind both. The
 //! files are the buffer: what the server did not acknowledge is read again.
 
 mod health;

@@ -13,7 +13,7 @@ use super::{Pulse, Syncer};
 /// How often the files are looked at.
 const POLL: Duration = Duration::from_secs(1);
 
-/// How often a server with nothing to do is asked whether it is there.
+/// How often the server is asked whether it is there and the collection still the same.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
 /// The shortest and the longest pause after a failure.
@@ -103,7 +103,7 @@ fn is_away(error: &anyhow::Error) -> bool {
 
 struct Watcher {
     pulse: Arc<Pulse>,
-    /// The connection, and when the server answered last.
+    /// The connection, and when the server was asked last.
     target: Option<(Target, Instant)>,
     /// The files as they were when everything in them was stored.
     seen: Option<Vec<SourceFile>>,
@@ -114,7 +114,7 @@ impl Watcher {
     fn step(&mut self, syncer: &mut Syncer) -> anyhow::Result<Vec<String>> {
         self.connect(&syncer.settings.mongo)?;
         let found = syncer.discover()?;
-        let Some((target, answered)) = &mut self.target else {
+        let Some((target, _)) = &self.target else {
             return Ok(Vec::new());
         };
         if self.seen.as_ref() == Some(&found.files) {
@@ -123,9 +123,8 @@ impl Watcher {
         let files = found.files.clone();
         let pulse = &self.pulse;
         let report = syncer.pass(target, found, |bytes| pulse.pending(bytes), &mut |part| {
-            pulse.stored(part)
+            pulse.stored(part);
         })?;
-        *answered = Instant::now();
         self.pulse.done();
         // What could not be read is tried again.
         self.seen = report.warnings.is_empty().then_some(files);
@@ -134,12 +133,12 @@ impl Watcher {
 
     /// Sees that there is a connection, and that the collection is still the one it was made to.
     fn connect(&mut self, settings: &MongoSettings) -> anyhow::Result<()> {
-        if let Some((target, answered)) = &mut self.target {
-            if answered.elapsed() < HEARTBEAT {
+        if let Some((target, asked)) = &mut self.target {
+            if asked.elapsed() < HEARTBEAT {
                 return Ok(());
             }
             if target.is_same()? {
-                *answered = Instant::now();
+                *asked = Instant::now();
                 return Ok(());
             }
         }
