@@ -43,7 +43,7 @@ fn a_broken_configuration() {
             "partition_by = 'hour'",
             &["partition_by", "hour", "date, month, none"],
         ),
-        ("paths = 7.5", &["paths"]),
+        ("paths = 2026-02-03", &["paths"]),
     ] {
         let file = scene.path("cclake.toml");
         std::fs::write(&file, text).unwrap();

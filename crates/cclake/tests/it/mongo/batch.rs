@@ -41,7 +41,7 @@ fn ids_of_every_type_are_rows_of_their_own() {
             "9223372036854775807",
             "Infinity",
             "NaN",
-            r#"bool:true"#,
+            "bool:true",
             r#"date:{"$date":{"$numberLong":"1"}}"#,
             r#"maxKey:{"$maxKey":1}"#,
             r#"minKey:{"$minKey":1}"#,

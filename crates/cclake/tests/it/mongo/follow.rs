@@ -146,7 +146,7 @@ fn a_server_without_a_replica_set_can_be_polled() {
         super::Follower::start_at_once(&mut world.command(&["extract", "--follow", "--poll", "1"]));
     std::thread::sleep(std::time::Duration::from_millis(1500));
     world.insert(vec![entry(2, "second")]);
-    std::thread::sleep(std::time::Duration::from_millis(3000));
+    std::thread::sleep(std::time::Duration::from_secs(3));
     assert_eq!(follower.stop(), 0);
     world.json(&["load"]);
     assert_eq!(world.contents(), ["1=first", "2=second"]);

@@ -137,17 +137,15 @@ impl Follower {
 
     /// Waits until it says something with these words.
     pub(crate) fn wait_for(&mut self, words: &str) -> String {
-        let until = Instant::now() + Duration::from_secs(60);
+        let until = Instant::now() + Duration::from_mins(1);
         loop {
             let left = until.saturating_duration_since(Instant::now());
-            match self.said.recv_timeout(left) {
-                Ok(line) => {
-                    self.heard.push(line.clone());
-                    if line.contains(words) {
-                        return line;
-                    }
-                }
-                Err(_) => panic!("it never said `{words}`, but {:?}", self.heard),
+            let Ok(line) = self.said.recv_timeout(left) else {
+                panic!("it never said `{words}`, but {:?}", self.heard);
+            };
+            self.heard.push(line.clone());
+            if line.contains(words) {
+                return line;
             }
         }
     }

@@ -101,7 +101,7 @@ impl Server {
     }
 
     fn wait_until_ready(&self, kind: Kind) {
-        let until = Instant::now() + Duration::from_secs(60);
+        let until = Instant::now() + Duration::from_mins(1);
         let is_standalone = self.flags.iter().any(|flag| flag == "--standalone");
         loop {
             let client = self.client();
