@@ -1,6 +1,6 @@
 //! A line as the document that `sync` writes: the record's members at top level, beside them where the line was found.
 //!
-//! One rule decides on `_raw_json`, the exact line: it is there whenever [`document`](super::document) would read the
+//! One rule decides on `_raw_json`, the exact line: it is there whenever `mongo::document` would read the
 //! members back as other bytes. So whatever BSON cannot hold (lone surrogates, integers beyond 64 bits, `1.0e3`,
 //! duplicate keys, a key of ours), and whatever nobody thought of, reads back as the line it was.
 
