@@ -104,8 +104,8 @@ impl Warehouse {
         sql.push_str(
             "create table if not exists raw.sightings (_id varchar not null, machine varchar not null,
                 source_file varchar not null, source_offset bigint not null, _load_seq bigint not null);
-             create table if not exists raw.deletions (_id varchar not null, _deleted_at timestamptz not null,
-                _cluster_ts timestamptz not null, _seq bigint not null);
+             create table if not exists raw.deletions (_id varchar not null, _deleted_at timestamptz,
+                _cluster_ts timestamptz, _seq bigint);
              create table if not exists raw.loads (_load_seq bigint not null, lake_uuid varchar not null,
                 lake_sequence bigint not null, loaded_at timestamptz not null, inserted bigint not null,
                 updated bigint not null, unchanged bigint not null);",
@@ -275,13 +275,14 @@ impl Warehouse {
             .during(ErrorKind::Load, what)?;
         self.append("gone", "temp", deletions.iter().map(deletions_of))?;
         self.connection
-            .execute_batch(
+            .execute_batch(&format!(
                 "insert into gone from raw.deletions where _id in (select _id from gone);
                  delete from raw.deletions where _id in (select _id from gone);
                  insert into raw.deletions
-                 select distinct on (_id) * from gone order by _id, _cluster_ts desc, _seq desc;
+                 select distinct on (_id) * from gone order by _id, {} desc;
                  drop table temp.gone;",
-            )
+                order("gone")
+            ))
             .during(ErrorKind::Load, what)
     }
 

@@ -124,7 +124,8 @@ fn columns_of(batch: &RecordBatch, names: &[&str]) -> Result<RecordBatch> {
             Field::new(
                 *name,
                 column(batch, name).map_or(DataType::Null, |array| array.data_type().clone()),
-                false,
+                // Who deletes may keep no time of it.
+                true,
             )
         })
         .collect::<Vec<_>>();

@@ -32,6 +32,7 @@ fn schema() -> Arc<Schema> {
             true,
         ),
         Field::new("_seq", DataType::Int64, true),
+        Field::new("_op", DataType::Utf8, false),
         Field::new("message", DataType::Utf8, true),
     ]))
 }
@@ -57,6 +58,7 @@ fn batch(rows: &[Row]) -> RecordBatch {
                     .with_timezone("+00:00"),
             ),
             Arc::new(rows.iter().map(|row| row.3).collect::<Int64Array>()),
+            text(|_| "upsert"),
             text(|row| row.4),
         ],
     )
