@@ -15,7 +15,7 @@ use crate::oddities::{broken, lines, oddities};
 use crate::support::{LOAD_ORDER, Scene, TRACE, copy, finish, prompt, samples, tables};
 
 /// Columns that say by which way a row came.
-const WAY: &str = "source, source_collection, user_name, _cluster_ts, _seq";
+const WAY: &str = "source, machine, source_collection, user_name, _cluster_ts, _seq";
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
