@@ -69,7 +69,7 @@ test-peers: setup $(PEERS)/.done $(DBT)/.done $(RUST_DBT)/.done $(CCUSAGE_DIR)/.
 	CCLAKE_PEER_PYTHON=$(PEERS)/bin/python CCLAKE_PEER_CCUSAGE=$(CCUSAGE_DIR)/node_modules/.bin/ccusage \
 	  CCLAKE_PEER_DBT=$(DBT)/bin/dbt CCLAKE_PEER_RUST_DBT=$(RUST_DBT)/bin/dbt CCLAKE_PEER_LIBDUCKDB=$(DUCKDB_DIR) \
 	  CCLAKE_TEST_MONGOD=$(MONGO)/bin/secantusd-py \
-	  $(CARGO) test --release -p cclake --test it -- peers:: parity:: dbt_gives_every_node mongo:: sync::
+	  $(CARGO) test --release -p cclake --test it -- peers:: parity:: dbt_gives_every_node mongo::
 
 $(PEERS)/.done:
 	$(call venv,$(PEERS))

@@ -23,6 +23,8 @@ import time
 import pymongo
 from pyiceberg.catalog.sql import SqlCatalog
 
+import bench
+
 
 def free_port():
     with socket.socket() as listener:
@@ -70,20 +72,8 @@ def fill(collection, logs, copies):
             collection.insert_many(batch, ordered=False)
 
 
-def measure(command, env=None):
-    """Wall seconds, CPU seconds and peak MB of a command that must succeed."""
-    began = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env)
-    _, errors = process.stdout.read(), process.stderr.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    wall = time.perf_counter() - began
-    if status != 0:
-        sys.exit(f"{command} failed: {errors.decode()[-2000:]}")
-    return wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
-
-
 def row(name, figures, megabytes):
-    wall, cpu, peak = figures
+    wall, cpu, peak, _ = figures
     print(f"| {name} | {wall:.1f} | {cpu:.1f} | {megabytes / cpu:.0f} | {peak:.0f} |", flush=True)
 
 
@@ -102,13 +92,13 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         server, client, uri = start_server(options.server, f"{folder}/server")
         try:
-            bench(options, client, uri, folder)
+            compare(options, client, uri, folder)
         finally:
             server.terminate()
             server.wait()
 
 
-def bench(options, client, uri, folder):
+def compare(options, client, uri, folder):
     database = client.claude_logs
     fill(database.conversations, options.transcripts, options.copies)
     stats = database.command("collStats", "conversations")
@@ -117,12 +107,12 @@ def bench(options, client, uri, folder):
     print("| full extract | seconds | CPU seconds | MB of BSON per CPU second | peak MB |\n|---|---|---|---|---|", flush=True)
     env = os.environ | {"CCLAKE_SOURCE": "mongodb", "MONGO_URI": uri, "MONGO_DB": "claude_logs",
                         "MONGO_COLLECTION": "conversations", "CCLAKE_DATA_DIR": f"{folder}/data"}
-    row("`cclake extract`", measure([options.cclake, "extract", "--quiet"], env), megabytes)
-    row("`cclake lake maintain` after it", measure([options.cclake, "lake", "maintain", "--quiet"], env), megabytes)
+    row("`cclake extract`", bench.run([options.cclake, "extract", "--quiet"], env), megabytes)
+    row("`cclake lake maintain` after it", bench.run([options.cclake, "lake", "maintain", "--quiet"], env), megabytes)
     most = most_files_per_day(f"{folder}/data/iceberg")
-    row("pymongo + pyarrow + pyiceberg", measure([sys.executable, str(PEER), uri, f"{folder}/peer"]), megabytes)
+    row("pymongo + pyarrow + pyiceberg", bench.run([sys.executable, str(PEER), uri, f"{folder}/peer"]), megabytes)
     if options.rivet:
-        row("rivet-cli, into Parquet", measure(rivet(options.rivet, uri, folder)), megabytes)
+        row("rivet-cli, into Parquet", bench.run(rivet(options.rivet, uri, folder)), megabytes)
     print(f"\nafter `lake maintain`: at most {most} data files per day\n")
     drain(options, database, env, folder)
 

@@ -8,6 +8,7 @@ use arrow_array::{
     new_null_array,
 };
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef, TimeUnit};
+use serde::{Deserialize, Serialize};
 
 use crate::decode::{FIELDS, Kind, Record, Value};
 
@@ -135,7 +136,7 @@ pub(crate) struct Provenance<'a> {
 }
 
 /// When a document was as the row says: later wins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct ChangeOrder {
     /// Microseconds since 1970 UTC.
     pub(crate) cluster_ts: i64,

@@ -84,36 +84,15 @@ fn go_on(syncer: Syncer, port: u16, printer: &Printer) -> anyhow::Result<ExitSta
 }
 
 fn lines(report: &SyncReport) -> String {
-    let SyncReport {
-        lines,
-        files,
-        sightings,
-        ..
-    } = report;
-    let mut text = format!(
-        "Read        {} lines = {} new in MongoDB + {} already there + {} dead-lettered + {} pending\n\
-         Files       {} new, {} grown, {} read again, {} unchanged ({:.1} MB)\n",
-        count(lines.read),
-        count(lines.new),
-        count(lines.already_there),
-        count(lines.dead_lettered),
-        count(lines.pending),
-        count(files.new),
-        count(files.grown),
-        count(files.reread),
-        count(files.unchanged),
-        summary::megabytes(lines.bytes),
-    );
-    if *sightings > 0 {
+    let mut text = summary::files_text(&report.lines, &report.files, "new in MongoDB");
+    if report.sightings > 0 {
         let _ = writeln!(
             text,
             "            {} of them were seen in a place that their document did not name yet",
-            count(*sightings)
+            count(report.sightings)
         );
     }
-    if lines.dead_lettered > 0 {
-        text.push_str("            `cclake dlq list` shows the dead letters\n");
-    }
+    text.push_str(summary::letters_text(&report.lines));
     text
 }
 

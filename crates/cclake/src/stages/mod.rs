@@ -11,8 +11,8 @@ mod sync;
 pub(crate) use blueprint::{Blueprint, Engine, Holdings, Prepared};
 pub(crate) use build::{BuildScope, Built, build};
 pub(crate) use ingest::{
-    Destination, Following, IngestReport, Ingested, Run, follow, increment, ingest, open_existing_lake,
-    open_lake,
+    Destination, FileReport, Following, IngestReport, Ingested, LineCounts, Run, follow, increment, ingest,
+    open_existing_lake, open_lake,
 };
 pub(crate) use load::{is_out_of_memory, load_backlog, open_warehouse, with_room};
 pub(crate) use retry::retry;

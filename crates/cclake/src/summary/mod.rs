@@ -13,7 +13,7 @@ use crate::stages::IngestReport;
 
 pub(crate) use facts::{Facts, fetch, gather};
 pub(crate) use next::next_steps;
-pub(crate) use text::{count, lines, render, tests_line};
+pub(crate) use text::{count, files_text, letters_text, lines, render, tests_line};
 
 /// Everything `run` has to say.
 #[derive(Debug, Serialize)]

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::{BuildSummary, Facts, Stage, Summary, megabytes};
 use crate::labels::Labels;
 use crate::settings::SourceKind;
-use crate::stages::IngestReport;
+use crate::stages::{FileReport, IngestReport, LineCounts};
 
 /// Lists longer than this end in "and N more".
 const MOST_ROWS: usize = 8;
@@ -32,21 +32,23 @@ pub(crate) fn render(summary: &Summary, next: &[String]) -> String {
 /// What was read and what became of it.
 pub(crate) fn lines(report: &IngestReport) -> String {
     let mut text = match report.source {
-        SourceKind::Jsonl => files_text(report),
+        SourceKind::Jsonl => files_text(&report.lines, &report.files, "new"),
         SourceKind::Mongodb => documents_text(report),
     };
-    if report.lines.dead_lettered > 0 {
-        text.push_str("            `cclake dlq list` shows the dead letters\n");
-    }
+    text.push_str(letters_text(&report.lines));
     text
 }
 
-fn files_text(report: &IngestReport) -> String {
-    let lines = &report.lines;
-    let files = &report.files;
+/// Lines and files and what became of them; a line that is `new` is so somewhere.
+pub(crate) fn files_text(lines: &LineCounts, files: &FileReport, new: &str) -> String {
+    let renamed = if files.renamed > 0 {
+        format!(", {} renamed", count(files.renamed))
+    } else {
+        String::new()
+    };
     format!(
-        "Read        {} lines = {} new + {} already there + {} dead-lettered + {} pending\n\
-         Files       {} new, {} grown, {} read again, {} unchanged{} ({:.1} MB)\n",
+        "Read        {} lines = {} {new} + {} already there + {} dead-lettered + {} pending\n\
+         Files       {} new, {} grown, {} read again, {} unchanged{renamed} ({:.1} MB)\n",
         count(lines.read),
         count(lines.new),
         count(lines.already_there),
@@ -56,25 +58,36 @@ fn files_text(report: &IngestReport) -> String {
         count(files.grown),
         count(files.reread),
         count(files.unchanged),
-        if files.renamed > 0 {
-            format!(", {} renamed", count(files.renamed))
-        } else {
-            String::new()
-        },
         megabytes(lines.bytes),
     )
+}
+
+/// Where to look at dead letters, if there are any.
+pub(crate) fn letters_text(lines: &LineCounts) -> &'static str {
+    if lines.dead_lettered > 0 {
+        "            `cclake dlq list` shows the dead letters\n"
+    } else {
+        ""
+    }
 }
 
 fn documents_text(report: &IngestReport) -> String {
     let documents = &report.lines;
     let mut text = format!(
         "Read        {} documents = {} to the lake + {} dead-lettered + {} dead-lettered before ({:.1} MB)\n",
-        count(documents.read),
+        count(documents.read - report.skipped),
         count(documents.new),
         count(documents.dead_lettered),
         count(documents.already_there),
         megabytes(documents.bytes),
     );
+    if report.skipped > 0 {
+        let _ = writeln!(
+            text,
+            "            {} changes besides that bring no row: of documents that are gone since, or of the collection",
+            count(report.skipped)
+        );
+    }
     if report.unexpected > 0 {
         let _ = writeln!(
             text,

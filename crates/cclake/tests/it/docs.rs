@@ -1,71 +1,26 @@
 //! `cclake docs`: every page is served, says what it must, and links to nothing that is not there.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::support::{Scene, finish, prompt, response};
+use crate::support::{Listening, Scene, finish, prompt, response};
 
-/// A served site, ended by SIGINT at the latest when dropped.
-struct Served {
-    child: Child,
-    /// `127.0.0.1:port`.
-    address: String,
+fn serve(scene: &Scene) -> Listening {
+    Listening::start(&mut scene.command(&["docs", "serve", "--port", "0"]))
 }
 
-impl Served {
-    fn start(scene: &Scene) -> Self {
-        let mut child = scene
-            .command(&["docs", "serve", "--port", "0"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
-        let address = line
-            .trim()
-            .strip_prefix("http://")
-            .map(|rest| rest.trim_end_matches('/').to_owned());
-        let address = address.unwrap_or_else(|| panic!("no address in {line:?}"));
-        Self { child, address }
-    }
-
-    /// Status and body.
-    fn request(&self, method: &str, path: &str, host: &str) -> (u16, String) {
-        let mut stream = TcpStream::connect(&self.address).unwrap();
-        write!(stream, "{method} {path} HTTP/1.0\r\nHost: {host}\r\n\r\n").unwrap();
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).unwrap();
-        let answer = String::from_utf8(answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        (status, as_read(body))
-    }
-
-    fn get(&self, path: &str) -> (u16, String) {
-        self.request("GET", path, &self.address)
-    }
-
-    fn signal(&self, name: &str) {
-        let status = Command::new("kill")
-            .args([name, &self.child.id().to_string()])
-            .status()
-            .unwrap();
-        assert!(status.success());
-    }
+/// Status and body.
+fn request(served: &Listening, method: &str, path: &str, host: &str) -> (u16, String) {
+    let answer = served.ask(method, path, host);
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, as_read(body))
 }
 
-impl Drop for Served {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+fn get(served: &Listening, path: &str) -> (u16, String) {
+    request(served, "GET", path, &served.address)
 }
 
 fn scene() -> Scene {
@@ -108,7 +63,7 @@ fn links(page: &str, html: &str) -> Vec<String> {
 #[test]
 fn every_page_is_there_and_links_only_to_pages() {
     let scene = scene();
-    let served = Served::start(&scene);
+    let served = serve(&scene);
     let mut pages: BTreeMap<String, String> = BTreeMap::new();
     let mut open = vec![String::new()];
     let mut seen: BTreeSet<String> = BTreeSet::new();
@@ -116,7 +71,7 @@ fn every_page_is_there_and_links_only_to_pages() {
         if !seen.insert(path.clone()) {
             continue;
         }
-        let (status, body) = served.get(&format!("/{path}"));
+        let (status, body) = get(&served, &format!("/{path}"));
         assert_eq!(status, 200, "/{path}");
         open.extend(links(&path, &body));
         pages.insert(path, body);
@@ -185,11 +140,11 @@ fn every_page_is_there_and_links_only_to_pages() {
         }
         assert!(!page.contains("unknown:"), "/{path}");
     }
-    assert_eq!(served.get("/nothing.html").0, 404);
-    assert_eq!(served.get("/../../etc/passwd").0, 404);
-    assert_eq!(served.request("POST", "/", &served.address).0, 405);
-    assert_eq!(served.request("GET", "/", "evil.example").0, 403);
-    assert_eq!(served.request("GET", "/", "localhost:1").0, 200);
+    assert_eq!(get(&served, "/nothing.html").0, 404);
+    assert_eq!(get(&served, "/../../etc/passwd").0, 404);
+    assert_eq!(request(&served, "POST", "/", &served.address).0, 405);
+    assert_eq!(request(&served, "GET", "/", "evil.example").0, 403);
+    assert_eq!(request(&served, "GET", "/", "localhost:1").0, 200);
 
     // The same pages as files.
     let folder = scene.path("site");
@@ -203,7 +158,7 @@ fn every_page_is_there_and_links_only_to_pages() {
 #[test]
 fn ctrl_c_ends_it_quietly_and_a_busy_port_is_said() {
     let scene = scene();
-    let mut served = Served::start(&scene);
+    let mut served = serve(&scene);
     let port = served.address.rsplit(':').next().unwrap().to_owned();
     let ran = scene.try_run(&["docs", "serve", "--port", &port]);
     assert_eq!(ran.status, 2);
@@ -230,7 +185,7 @@ fn ctrl_c_ends_it_quietly_and_a_busy_port_is_said() {
 #[test]
 fn clients_that_hang_keep_nobody_else_waiting() {
     let scene = scene();
-    let mut served = Served::start(&scene);
+    let mut served = serve(&scene);
     let open = |text: &str| {
         let mut stream = TcpStream::connect(&served.address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
@@ -300,21 +255,20 @@ fn pages_are_not_put_among_other_files() {
 fn pages_follow_the_warehouse_and_need_none() {
     let scene = Scene::new();
     scene.write("p/s.jsonl", prompt("s", "u1", 1, "hello") + "\n");
-    let served = Served::start(&scene);
-    let (status, page) = served.get("/");
+    let served = serve(&scene);
+    let (status, page) = get(&served, "/");
     assert!(
         status == 200 && page.contains("There is no warehouse yet"),
         "{page}"
     );
     assert!(
-        served
-            .get("/lineage.html")
+        get(&served, "/lineage.html")
             .1
             .contains("raw.conversations.message.usage.input_tokens")
     );
     scene.run(&["run"]);
-    assert!(!served.get("/").1.contains("There is no warehouse yet"));
-    assert!(served.get("/model/raw.conversations.html").1.contains("1 rows"));
+    assert!(!get(&served, "/").1.contains("There is no warehouse yet"));
+    assert!(get(&served, "/model/raw.conversations.html").1.contains("1 rows"));
 }
 
 #[test]

@@ -42,7 +42,6 @@ mod report_peer;
 mod report_tables;
 mod snapshots;
 mod sources;
-mod sync;
 mod tidy;
 mod truth;
 mod upkeep;

@@ -1,5 +1,7 @@
 //! Change events as rows, gathered until they are worth a commit.
 
+use std::collections::HashSet;
+
 use bson::{Document, RawBsonRef, RawDocument, RawDocumentBuf, Timestamp};
 
 use super::{
@@ -12,6 +14,7 @@ use super::{
 use crate::{
     batch::{BatchBuilder, ChangeOrder},
     error::Result,
+    id::RecordId,
 };
 
 /// What an event does to the stream.
@@ -26,6 +29,8 @@ pub(crate) enum Effect {
 /// Changes that are not in the lake yet.
 pub(crate) struct Buffer<'a> {
     settings: &'a Settings,
+    /// Letters that are queued already: events come again when a commit behind them failed.
+    dead_ids: &'a HashSet<RecordId>,
     namespace: String,
     documents: DocumentReader,
     batch: BatchBuilder,
@@ -38,15 +43,21 @@ pub(crate) struct Buffer<'a> {
 
 impl<'a> Buffer<'a> {
     /// Goes on from `position`.
-    pub(crate) fn new(settings: &'a Settings, namespace: &str, position: Position) -> Self {
+    pub(crate) fn new(
+        settings: &'a Settings,
+        dead_ids: &'a HashSet<RecordId>,
+        namespace: &str,
+        position: Position,
+    ) -> Self {
         let stream = position.stream.as_ref();
         Self {
             settings,
+            dead_ids,
             namespace: namespace.to_owned(),
             documents: DocumentReader::new(namespace, settings.synced_at_us),
             batch: BatchBuilder::new(0),
             batch_bytes: 0,
-            last: stream.and_then(|stream| Some(stream.order?.into())),
+            last: stream.and_then(|stream| stream.order),
             chunk: Chunk::empty(position),
             fragments: Fragments::default(),
         }
@@ -81,11 +92,11 @@ impl<'a> Buffer<'a> {
         let effect = match self.read(&event) {
             Ok(effect) => effect,
             Err(reason) => {
-                self.chunk.counts.dead_lettered += 1;
                 let document = event.get_document("fullDocument").unwrap_or(&event);
+                let letter = dead_letter(&self.namespace, document, reason);
                 self.chunk
-                    .dead_letters
-                    .push(dead_letter(&self.namespace, document, reason));
+                    .counts
+                    .bury(letter, self.dead_ids, &mut self.chunk.dead_letters);
                 Effect::Continue
             }
         };
@@ -103,7 +114,7 @@ impl<'a> Buffer<'a> {
         if let Ok(token) = Document::try_from(token) {
             self.chunk.position.stream = Some(StreamPosition {
                 token,
-                order: self.last.map(Into::into),
+                order: self.last,
             });
         }
     }
@@ -279,7 +290,8 @@ mod tests {
     #[track_caller]
     fn check(events: Vec<RawDocumentBuf>, rows: &[&str], token: &str) {
         let settings = settings();
-        let mut buffer = Buffer::new(&settings, "claude_logs.entries", Position::new(None));
+        let dead_ids = HashSet::new();
+        let mut buffer = Buffer::new(&settings, &dead_ids, "claude_logs.entries", Position::new(None));
         for event in events {
             buffer.take(event).unwrap();
         }

@@ -108,7 +108,6 @@ pub struct Source {
 pub(crate) struct ServerTime {
     pub(crate) clock: DateTime,
     pub(crate) order: ChangeOrder,
-    pub(crate) has_oplog: bool,
 }
 
 impl Source {
@@ -200,11 +199,7 @@ impl Source {
             Some(time) => change_order(time, 0),
             None => clock_order(clock),
         };
-        Ok(ServerTime {
-            clock,
-            order,
-            has_oplog: operation.is_some(),
-        })
+        Ok(ServerTime { clock, order })
     }
 
     /// Bytes of all documents, and their number, as far as the server tells.

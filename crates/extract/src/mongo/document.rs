@@ -15,6 +15,10 @@ use crate::{
 /// The machine of a document that names none.
 const UNKNOWN_MACHINE: &str = "unknown";
 
+/// The place of a record in a file that only `sync` would have told: behind all that are known, so that a copy whose place
+/// is known is the one that counts.
+const UNKNOWN_OFFSET: i64 = i64::MAX;
+
 /// What becomes of one document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Row {
@@ -211,7 +215,7 @@ fn provenance<'a>(
     order: Option<ChangeOrder>,
 ) -> Provenance<'a> {
     let own = shape == Shape::Own;
-    let offset = trace.source_offset.filter(|_| own).unwrap_or_default();
+    let offset = trace.source_offset.filter(|_| own).unwrap_or(UNKNOWN_OFFSET);
     let synced_at = trace.ingested_at.or(trace.synced_at);
     let synced_at = synced_at.and_then(|date| date.timestamp_millis().checked_mul(1000));
     Provenance {

@@ -84,6 +84,23 @@ impl std::ops::AddAssign for Counts {
     }
 }
 
+impl Counts {
+    /// Counts a letter, and queues it unless it lies there already.
+    pub(crate) fn bury(
+        &mut self,
+        letter: DeadLetter,
+        queued: &HashSet<RecordId>,
+        letters: &mut Vec<DeadLetter>,
+    ) {
+        if queued.contains(&letter.id) {
+            self.already_there += 1;
+        } else {
+            self.dead_lettered += 1;
+            letters.push(letter);
+        }
+    }
+}
+
 /// What is to be committed at once.
 #[derive(Debug)]
 pub struct Chunk {

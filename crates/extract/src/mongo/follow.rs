@@ -1,6 +1,7 @@
 //! The stream of changes: token first, then what is there, then every change, gathered into commits.
 
 use std::{
+    collections::HashSet,
     sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
@@ -15,12 +16,15 @@ use mongodb::{
 use super::{
     changes::{Buffer, Effect},
     connect::Source,
-    extract::{Chunk, Counts, Settings},
+    extract::{Chunk, Settings},
     plan::belonging,
     position::{Position, StreamPosition},
     reader::is_passing,
 };
-use crate::error::{Error, ErrorKind, Result};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    id::RecordId,
+};
 
 /// How long the server waits for a change before it answers that there is none: bounds how late a commit or an end is.
 const AWAIT: Duration = Duration::from_millis(250);
@@ -101,29 +105,29 @@ async fn now(source: &Source) -> Result<StreamPosition, DriverError> {
 /// Follows the stream from `position`, which must have a token, until `stop` is set.
 ///
 /// Servers that go away are waited for. Nothing is lost and nothing doubled by that: the stream goes on behind the last
-/// event seen.
+/// event seen. `dead_ids` is what the dead letter queue holds.
 ///
 /// # Errors
 /// The first error of `on_step`, or [`ErrorKind::Source`] where trying again cannot help.
+#[expect(clippy::implicit_hasher, reason = "one hasher is enough")]
 pub fn follow<E: From<Error>>(
     source: &Source,
     position: Position,
+    dead_ids: &HashSet<RecordId>,
     settings: &Settings,
     pace: Pace,
     stop: &AtomicBool,
     on_step: &mut dyn FnMut(Step) -> Result<(), E>,
-) -> Result<(Ending, Counts), E> {
-    let buffer = Buffer::new(settings, &source.namespace, position);
+) -> Result<Ending, E> {
     Follower {
         source,
         pace,
         stop,
         on_step,
-        buffer,
+        buffer: Buffer::new(settings, dead_ids, &source.namespace, position),
         first: None,
         kept: Instant::now(),
         must_keep: false,
-        counts: Counts::default(),
         failures: 0,
     }
     .run()
@@ -141,90 +145,86 @@ struct Follower<'a, E> {
     kept: Instant,
     /// Whether the position must be committed though it brings no rows.
     must_keep: bool,
-    counts: Counts,
     /// Failures in a row.
     failures: u32,
 }
 
+/// What breaks a stream off: the server, which may come back, or our own side.
+enum Break<E> {
+    Server(DriverError),
+    Step(E),
+}
+
+impl<E> From<DriverError> for Break<E> {
+    fn from(error: DriverError) -> Self {
+        Self::Server(error)
+    }
+}
+
 impl<E: From<Error>> Follower<'_, E> {
-    fn run(mut self) -> Result<(Ending, Counts), E> {
+    fn run(mut self) -> Result<Ending, E> {
         loop {
             let ending = match self.stream() {
-                Ok(ending) => ending?,
-                Err(error) if is_lost(&error) => {
-                    let what = "changes since the last position are no longer in the server's log (or its token is not of \
-                                this server): reading the whole collection again";
-                    (self.on_step)(Step::Say(format!("{}: {what}", self.source.namespace)))?;
+                Ok(ending) => ending,
+                Err(Break::Step(error)) => return Err(error),
+                Err(Break::Server(error)) if is_lost(&error) => {
+                    self.say(
+                        "changes since the last position are no longer in the server's log (or its token is not of this \
+                         server): reading the whole collection again",
+                    )?;
                     self.begin_anew(None)?;
                     Ending::MustBackfill
                 }
-                Err(error) if is_passing(&error) && !self.stop.load(Ordering::Relaxed) => {
+                Err(Break::Server(_)) if self.is_stopped() => Ending::Stopped,
+                Err(Break::Server(error)) if is_passing(&error) => {
                     self.wait(&error)?;
                     continue;
                 }
-                Err(_) if self.stop.load(Ordering::Relaxed) => Ending::Stopped,
-                Err(error) => {
+                Err(Break::Server(error)) => {
                     self.commit()?;
                     return Err(stream_failure(self.source, &error).into());
                 }
             };
             self.commit()?;
-            return Ok((ending, self.counts));
+            return Ok(ending);
         }
     }
 
-    /// Reads the stream until it ends. The outer error is the server's.
-    fn stream(&mut self) -> Result<Result<Ending, E>, DriverError> {
-        let token = self.buffer.position().stream.clone();
+    /// Reads the stream until it ends.
+    fn stream(&mut self) -> Result<Ending, Break<E>> {
+        let position = self.buffer.position().stream.clone();
         let runtime = &self.source.runtime;
-        let mut stream = runtime.block_on(open(self.source, token.map(|stream| stream.token)))?;
-        loop {
-            if self.stop.load(Ordering::Relaxed) {
-                return Ok(Ok(Ending::Stopped));
-            }
+        let mut stream = runtime.block_on(open(self.source, position.map(|stream| stream.token)))?;
+        while !self.is_stopped() {
             let event = runtime.block_on(stream.next_if_any())?;
-            if self.failures > 0 {
-                self.failures = 0;
-                let back = format!("{}: the server is back", self.source.namespace);
-                if let Err(error) = (self.on_step)(Step::Say(back)) {
-                    return Ok(Err(error));
-                }
+            if std::mem::take(&mut self.failures) > 0 {
+                self.say("the server is back").map_err(Break::Step)?;
             }
             let mut effect = Effect::Continue;
             if let Some(event) = event {
                 self.first.get_or_insert_with(Instant::now);
-                match self.buffer.take(event) {
-                    Ok(its) => effect = its,
-                    Err(error) => return Ok(Err(error.into())),
-                }
+                let taken = self.buffer.take(event);
+                effect = taken.map_err(|error| Break::Step(error.into()))?;
             } else {
                 self.note_idle(&stream);
             }
             if effect == Effect::End || !stream.is_alive() {
-                return self.end();
+                return self.end().map_err(Break::Step);
             }
-            if self.is_due()
-                && let Err(error) = self.commit()
-            {
-                return Ok(Err(error));
+            if self.is_due() {
+                self.commit().map_err(Break::Step)?;
             }
         }
+        Ok(Ending::Stopped)
     }
 
     /// The collection was dropped, renamed or replaced.
-    fn end(&mut self) -> Result<Result<Ending, E>, DriverError> {
-        let what = "was dropped, renamed or replaced: reading what is there now";
-        if let Err(error) = (self.on_step)(Step::Say(format!("{} {what}", self.source.namespace))) {
-            return Ok(Err(error));
-        }
-        if let Err(error) = self.commit() {
-            return Ok(Err(error));
-        }
+    fn end(&mut self) -> Result<Ending, E> {
+        self.say("was dropped, renamed or replaced: reading what is there now")?;
+        self.commit()?;
         let after = self.buffer.position().stream.clone();
-        let reborn = self.source.runtime.block_on(reborn(self.source, after))?;
-        *self.buffer.position_mut() = reborn;
-        self.must_keep = true;
-        Ok(Ok(Ending::MustBackfill))
+        self.begin_anew(after)?;
+        Ok(Ending::MustBackfill)
     }
 
     fn begin_anew(&mut self, stream: Option<StreamPosition>) -> Result<(), E> {
@@ -232,6 +232,14 @@ impl<E: From<Error>> Follower<'_, E> {
         *self.buffer.position_mut() = reborn.map_err(|error| stream_failure(self.source, &error))?;
         self.must_keep = true;
         Ok(())
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    fn say(&mut self, what: &str) -> Result<(), E> {
+        (self.on_step)(Step::Say(format!("{}: {what}", self.source.namespace)))
     }
 
     /// Nothing came: everything before the stream's newest token is in the buffer or in the lake.
@@ -256,7 +264,6 @@ impl<E: From<Error>> Follower<'_, E> {
             return Ok(());
         }
         let chunk = self.buffer.drain()?;
-        self.counts += chunk.counts;
         self.first = None;
         (self.on_step)(Step::Commit(Box::new(chunk)))?;
         self.kept = Instant::now();
@@ -273,7 +280,7 @@ impl<E: From<Error>> Follower<'_, E> {
         let doubled = PAUSES.0.saturating_mul(1 << self.failures.min(10));
         self.failures = self.failures.saturating_add(1);
         let until = Instant::now() + doubled.min(PAUSES.1).mul_f64(jitter());
-        while Instant::now() < until && !self.stop.load(Ordering::Relaxed) {
+        while Instant::now() < until && !self.is_stopped() {
             // What came before need not wait for the server.
             if self.first.is_some() && self.is_due() {
                 self.commit()?;

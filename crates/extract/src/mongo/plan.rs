@@ -64,7 +64,7 @@ pub(crate) async fn plan(
         position.marks = marks::from_now_on(time.clock);
     } else if pass == Pass::Full || is_first {
         position.backfill = Some(Backfill {
-            order: Some(time.order.into()),
+            order: time.order,
             began: time.clock,
             ranges: cut(source, settings).await?,
             marks: Vec::new(),
@@ -72,7 +72,7 @@ pub(crate) async fn plan(
     }
     let (order, work) = if let Some(backfill) = &position.backfill {
         (
-            backfill.order.map_or(time.order, ChangeOrder::from),
+            backfill.order,
             backfill
                 .ranges
                 .iter()

@@ -38,38 +38,13 @@ pub struct Position {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Backfill {
     /// The cluster's time before its first cursor: what changed later wins over its rows.
-    pub(crate) order: Option<OrderText>,
+    pub(crate) order: ChangeOrder,
     /// The server's clock at that moment: no mark may pass it.
     pub(crate) began: bson::DateTime,
     /// What is not in the lake yet.
     pub(crate) ranges: Vec<Range>,
     /// The greatest marks among the rows that are.
     pub(crate) marks: Vec<Mark>,
-}
-
-/// [`ChangeOrder`] as it is stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct OrderText {
-    cluster_ts: i64,
-    sequence: i64,
-}
-
-impl From<ChangeOrder> for OrderText {
-    fn from(order: ChangeOrder) -> Self {
-        Self {
-            cluster_ts: order.cluster_ts,
-            sequence: order.sequence,
-        }
-    }
-}
-
-impl From<OrderText> for ChangeOrder {
-    fn from(order: OrderText) -> Self {
-        Self {
-            cluster_ts: order.cluster_ts,
-            sequence: order.sequence,
-        }
-    }
 }
 
 /// The greatest value of a field among the documents read, of one type: comparisons see one type only.
@@ -89,7 +64,7 @@ pub(crate) struct StreamPosition {
     /// What the stream starts after; opaque.
     pub(crate) token: Document,
     /// Order of the last event that is in the lake, which a transaction's next event follows.
-    pub(crate) order: Option<OrderText>,
+    pub(crate) order: Option<ChangeOrder>,
 }
 
 impl Position {

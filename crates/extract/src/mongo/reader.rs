@@ -221,12 +221,8 @@ impl Reader {
             }
             Err(reason) => {
                 let letter = dead_letter(&self.namespace, document, reason);
-                if self.shared.dead_ids.contains(&letter.id) {
-                    part.counts.already_there += 1;
-                } else {
-                    part.counts.dead_lettered += 1;
-                    part.dead_letters.push(letter);
-                }
+                part.counts
+                    .bury(letter, &self.shared.dead_ids, &mut part.dead_letters);
             }
         }
         if let Ok(Some(id)) = document.get("_id") {

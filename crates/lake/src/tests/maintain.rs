@@ -76,19 +76,7 @@ fn small_files_of_a_day_become_one_in_the_same_order() {
     let by_day = |lake: &Lake| {
         let mut files = lake.files_since(0).unwrap();
         files.sort_by(|a, b| (&a.partition, a.sequence_number).cmp(&(&b.partition, b.sequence_number)));
-        let mut ids = Vec::new();
-        lake.read(&files, None, &mut |batch: RecordBatch| {
-            ids.extend(
-                batch
-                    .column(0)
-                    .as_string::<i32>()
-                    .iter()
-                    .map(|id| id.unwrap().to_owned()),
-            );
-            Ok::<_, Error>(())
-        })
-        .unwrap();
-        ids
+        ids_of(lake, &files)
     };
     let before = by_day(&lake);
     let done = check(&place, &mut lake, &MaintainOptions::default());

@@ -23,7 +23,7 @@ use arrow_schema::{DataType, Field, Schema, TimeUnit};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions as _, Row as _};
 
-use crate::{Commit, Error, Head, Lake, LakeSettings, PartitionBy};
+use crate::{Commit, Error, Head, Lake, LakeFile, LakeSettings, PartitionBy};
 
 /// A temporary folder with a lake's settings in it.
 struct Place {
@@ -98,18 +98,28 @@ fn append(lake: &mut Lake, id: &str, batches: &[RecordBatch]) -> Result<Option<H
 /// All `_id`s in the order they are read, doubles included.
 fn ids(lake: &Lake) -> Vec<String> {
     let mut ids = Vec::new();
-    let mut collect = |batch: RecordBatch| {
-        ids.extend(
-            batch
-                .column(0)
-                .as_string::<i32>()
-                .iter()
-                .map(|id| id.unwrap().to_owned()),
-        );
+    lake.scan_columns(&["_id"], &mut |batch| {
+        extend(&mut ids, &batch);
         Ok::<_, Error>(())
-    };
-    lake.scan_columns(&["_id"], &mut collect).unwrap();
+    })
+    .unwrap();
     ids
+}
+
+/// The `_id`s of some files, in their order.
+fn ids_of(lake: &Lake, files: &[LakeFile]) -> Vec<String> {
+    let mut ids = Vec::new();
+    lake.read(files, None, &mut |batch| {
+        extend(&mut ids, &batch);
+        Ok::<_, Error>(())
+    })
+    .unwrap();
+    ids
+}
+
+fn extend(ids: &mut Vec<String>, batch: &RecordBatch) {
+    let column = batch.column(0).as_string::<i32>();
+    ids.extend(column.iter().map(|id| id.unwrap().to_owned()));
 }
 
 fn sorted_ids(lake: &Lake) -> Vec<String> {

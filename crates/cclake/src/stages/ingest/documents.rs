@@ -12,7 +12,7 @@ use cclake_extract::mongo::{self, Chunk, Ending, Holdings, Pace, Pass, Position,
 use cclake_extract::{RecordId, dlq};
 use cclake_lake::Lake;
 
-use super::{IngestReport, Keeper, LineCounts, News, increment};
+use super::{IngestReport, Keeper, LineCounts, News, increment, queue};
 use crate::printer::Printer;
 use crate::progress::Progress;
 
@@ -103,8 +103,6 @@ impl Keeper<'_> {
             },
         )?;
         progress.end();
-        self.report.lines += extraction.counts.into();
-        self.report.unexpected += extraction.counts.unexpected;
         self.report.warnings.extend(extraction.warnings);
         self.report.extract_seconds += began.elapsed().saturating_sub(busy).as_secs_f64();
         self.reconcile(source)
@@ -123,8 +121,6 @@ impl Keeper<'_> {
             ids_of(self.lake, source.namespace(), &holdings)?
         };
         let chunk = mongo::deletions(source, &gone, at, position, &self.run_settings())?;
-        self.report.lines += chunk.counts.into();
-        self.report.deletions += chunk.counts.deletions;
         self.take_documents(source.namespace(), chunk)
     }
 
@@ -144,9 +140,11 @@ impl Keeper<'_> {
             self.read(source, Some(position), increment(self.settings), &progress)?;
             let position = self.position(source)?.context("the lake has lost the position")?;
             printer.note(&format!("following {}", source.namespace()));
-            let (ending, counts) = mongo::follow(
+            let dead_ids = self.dead_ids()?;
+            let ending = mongo::follow(
                 source,
                 position,
+                &dead_ids,
                 &self.run_settings(),
                 pace,
                 stop,
@@ -161,9 +159,6 @@ impl Keeper<'_> {
                     }
                 },
             )?;
-            self.report.lines += counts.into();
-            self.report.deletions += counts.deletions;
-            self.report.unexpected += counts.unexpected;
             if ending == Ending::Stopped {
                 break;
             }
@@ -212,13 +207,18 @@ impl Keeper<'_> {
 
     /// Dead letters, then rows and position at once.
     fn take_documents(&mut self, namespace: &str, chunk: Chunk) -> anyhow::Result<()> {
-        self.queue(&chunk.dead_letters)?;
+        let counts = chunk.counts;
+        queue(self.settings, self.run, &chunk.dead_letters)?;
         if !chunk.batches.is_empty() {
             self.tell(|| News::Rows(chunk.batches.clone()));
         }
         let property = (Position::property(namespace), chunk.position.text()?);
         let mark = self.write(chunk.batches, BTreeMap::from([property]))?;
         self.tell(|| News::Snapshot(mark));
+        self.report.lines += counts.into();
+        self.report.unexpected += counts.unexpected;
+        self.report.deletions += counts.deletions;
+        self.report.skipped += counts.skipped;
         Ok(())
     }
 }

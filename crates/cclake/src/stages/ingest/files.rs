@@ -9,7 +9,7 @@ use arrow_array::{Array as _, RecordBatch};
 use cclake_extract::{Chunk, KnownIds, Plan, PlannedFile, Positions, ReadPlan, dlq};
 use cclake_lake::Lake;
 
-use super::{IngestReport, Keeper, News};
+use super::{IngestReport, Keeper, News, queue};
 use crate::progress::Progress;
 use crate::settings::Settings;
 
@@ -66,7 +66,7 @@ impl Keeper<'_> {
 
     /// Dead letters, then rows, then the positions behind both.
     fn take(&mut self, chunk: Chunk, positions: &mut Positions) -> anyhow::Result<()> {
-        self.queue(&chunk.dead_letters)?;
+        queue(self.settings, self.run, &chunk.dead_letters)?;
         let snapshot = if chunk.batches.is_empty() {
             None
         } else {

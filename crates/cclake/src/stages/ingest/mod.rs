@@ -69,6 +69,8 @@ pub(crate) struct IngestReport {
     pub unexpected: u64,
     /// Rows that say that a document was deleted.
     pub deletions: u64,
+    /// Changes that bring no row: updates of documents that are gone since, and what concerns the collection.
+    pub skipped: u64,
     /// Files that could not be read, and the like, a sentence each.
     pub warnings: Vec<String>,
     /// Time spent waiting for parsed chunks.
@@ -79,7 +81,7 @@ pub(crate) struct IngestReport {
     pub load_seconds: f64,
 }
 
-/// `read = new + already_there + dead_lettered + pending`.
+/// `read = new + already_there + dead_lettered + pending`, and what [`IngestReport::skipped`] has of changes.
 #[derive(Debug, Default, Clone, Copy, Serialize)]
 pub(crate) struct LineCounts {
     pub read: u64,
@@ -269,6 +271,21 @@ pub(crate) struct Ingested {
     pub loaded: anyhow::Result<()>,
 }
 
+/// Adds to the dead letters; no letters touch nothing.
+pub(crate) fn queue(settings: &Settings, run: &Run, letters: &[DeadLetter]) -> anyhow::Result<()> {
+    let folder = &settings.dead_letter_dir;
+    if !letters.is_empty() {
+        make_private(folder)
+            .with_context(|| format!("cannot create the folder of dead letters {}", folder.display()))?;
+    }
+    Ok(dlq::append(
+        folder,
+        letters,
+        run.started_at.as_microsecond(),
+        &run.id,
+    )?)
+}
+
 /// Brings chunks from the source into the lake.
 struct Keeper<'a> {
     settings: &'a Settings,
@@ -288,20 +305,6 @@ impl Keeper<'_> {
             SourceKind::Jsonl => self.keep_files(progress),
             SourceKind::Mongodb => self.keep_documents(pass, progress),
         }
-    }
-
-    fn queue(&self, letters: &[DeadLetter]) -> anyhow::Result<()> {
-        let folder = &self.settings.dead_letter_dir;
-        if !letters.is_empty() {
-            make_private(folder)
-                .with_context(|| format!("cannot create the folder of dead letters {}", folder.display()))?;
-        }
-        Ok(dlq::append(
-            folder,
-            letters,
-            self.run.started_at.as_microsecond(),
-            &self.run.id,
-        )?)
     }
 
     /// Nobody listens any more once a load has failed; the lake goes on without.

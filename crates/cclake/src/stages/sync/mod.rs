@@ -7,14 +7,13 @@ mod watch;
 use std::collections::HashSet;
 use std::path::PathBuf;
 
-use anyhow::Context as _;
 use cclake_extract::dlq::{self, DeadLetter};
 use cclake_extract::mongo::{Lines, Target, sync_letter};
 use cclake_extract::{Chunk, Discovery, KnownIds, Positions, SourceFile};
 use serde::Serialize;
 
-use super::ingest::{FileReport, LineCounts, Run, bytes_to_read};
-use crate::data_dir::{DataDir, make_private};
+use super::ingest::{FileReport, LineCounts, Run, bytes_to_read, queue};
+use crate::data_dir::DataDir;
 use crate::settings::Settings;
 
 pub(crate) use health::{Health, Pulse};
@@ -139,7 +138,7 @@ impl Syncer {
         let mut letters: Vec<_> = broken.chain(stored.refused).collect();
         let all = letters.len() as u64;
         letters.retain(|letter| self.letters.insert(letter.id));
-        self.queue(&letters, run)?;
+        queue(&self.settings, run, &letters)?;
         self.positions.apply(chunk.positions);
         self.positions.stamp = target.stamp().map(str::to_owned);
         self.positions.save(&self.positions_file)?;
@@ -156,19 +155,5 @@ impl Syncer {
             sightings: stored.sightings,
             ..SyncReport::default()
         })
-    }
-
-    fn queue(&self, letters: &[DeadLetter], run: &Run) -> anyhow::Result<()> {
-        let folder = &self.settings.dead_letter_dir;
-        if !letters.is_empty() {
-            make_private(folder)
-                .with_context(|| format!("cannot create the folder of dead letters {}", folder.display()))?;
-        }
-        Ok(dlq::append(
-            folder,
-            letters,
-            run.started_at.as_microsecond(),
-            &run.id,
-        )?)
     }
 }

@@ -4,6 +4,7 @@ mod batch;
 mod follow;
 mod refusals;
 mod server;
+mod sync;
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 use bson::{Document, doc};
 use serde_json::Value;
 
-use crate::support::{Ran, Scene, finish};
+use crate::support::{Ran, Scene, finish, signal};
 use server::Server;
 
 /// A scene with a server, whose collection is the source.
@@ -162,9 +163,7 @@ impl Follower {
 
     /// Ctrl-C; its exit status.
     pub(crate) fn stop(mut self) -> i32 {
-        let _ = Command::new("kill")
-            .args(["-INT", &self.child.id().to_string()])
-            .status();
+        signal(&self.child, "-INT");
         let status = self.child.wait().unwrap();
         status.code().unwrap_or(-1)
     }

@@ -1,7 +1,6 @@
 //! A real MongoDB server on a free port: the program that `CCLAKE_TEST_MONGOD` names (`make test` installs one), or a
 //! `mongod` that `MONGOD` names.
 
-use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -10,6 +9,8 @@ use std::time::{Duration, Instant};
 use bson::{Document, doc};
 use mongodb::{Client, Collection};
 use tokio::runtime::Runtime;
+
+use crate::support::first_line;
 
 /// The server ends with this: its shell waits for the end of its input, which comes even when the test is killed.
 const KEEPER: &str = r#""$@" >"$LOG" 2>&1 & echo $!; cat >/dev/null; kill $! 2>/dev/null; wait $!"#;
@@ -52,13 +53,20 @@ fn program() -> Option<(PathBuf, Kind)> {
 impl Server {
     /// A replica set of one, unless the flags say otherwise; none where there is no program for it.
     pub(crate) fn start(flags: &[&str]) -> Option<Self> {
+        let mut server = Self::planned(flags)?;
+        server.launch();
+        Some(server)
+    }
+
+    /// The same, not started yet.
+    pub(crate) fn planned(flags: &[&str]) -> Option<Self> {
         program()?;
         let port = TcpListener::bind("127.0.0.1:0")
             .unwrap()
             .local_addr()
             .unwrap()
             .port();
-        let mut server = Self {
+        Some(Self {
             folder: tempfile::tempdir().unwrap(),
             port,
             flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
@@ -68,9 +76,7 @@ impl Server {
                 .enable_all()
                 .build()
                 .unwrap(),
-        };
-        server.launch();
-        Some(server)
+        })
     }
 
     /// Starts the program on the same port and files.
@@ -88,14 +94,11 @@ impl Server {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let mut pid = String::new();
-        BufReader::new(keeper.stdout.take().unwrap())
-            .read_line(&mut pid)
-            .unwrap();
+        let pid = first_line(&mut keeper).parse().unwrap();
         self.running = Some(Running {
             input: keeper.stdin.take(),
             keeper,
-            pid: pid.trim().parse().unwrap(),
+            pid,
         });
         self.wait_until_ready(kind);
     }
@@ -137,11 +140,7 @@ impl Server {
     }
 
     fn log(&self) -> String {
-        let mut log = String::new();
-        if let Ok(mut file) = std::fs::File::open(self.folder.path().join("log")) {
-            let _ = file.read_to_string(&mut log);
-        }
-        log
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
     /// Kills it as a power cut would.

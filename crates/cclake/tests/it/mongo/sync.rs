@@ -1,98 +1,43 @@
 //! `cclake sync` against a real server: what it stores is what the files say, whatever happens to either.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::io::Read as _;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use bson::{Bson, Document, doc};
-use mongodb::{Client, Collection};
+use mongodb::Collection;
 use serde_json::Value;
-use tokio::runtime::Runtime;
 
+use super::server::Server;
 use crate::oddities::{broken, lines, oddities};
-use crate::support::{LOAD_ORDER, Scene, TRACE, copy, finish, prompt, samples, tables};
+use crate::support::{LOAD_ORDER, Listening, Scene, TRACE, copy, finish, prompt, samples, tables};
 
 /// Columns that say by which way a row came.
-const WAY: &str = "source, machine, source_collection, user_name, _cluster_ts, _seq";
+const WAY: &str = "source, source_collection, user_name, _cluster_ts, _seq";
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// A server of this test's own; gone when dropped.
-struct Server {
-    program: PathBuf,
-    folder: tempfile::TempDir,
-    port: u16,
-    child: Option<Child>,
-    runtime: Runtime,
-}
+/// A collection to sync into.
+struct Target(Server);
 
-impl Server {
-    /// Not started yet; none when there is no program for it.
-    fn new() -> Option<Self> {
-        let Some(program) = std::env::var_os("CCLAKE_TEST_MONGOD") else {
-            println!("NOT RUN against MongoDB: CCLAKE_TEST_MONGOD names no server program");
-            return None;
-        };
-        let port = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
-        Some(Self {
-            program: program.into(),
-            folder: tempfile::tempdir().unwrap(),
-            port,
-            child: None,
-            runtime: Runtime::new().unwrap(),
-        })
+impl Target {
+    /// Of a server that is not started yet; none when there is no program for it.
+    fn planned() -> Option<Self> {
+        Server::planned(&[]).map(Self)
     }
 
     fn started() -> Option<Self> {
-        let mut server = Self::new()?;
-        server.start();
-        Some(server)
-    }
-
-    fn start(&mut self) {
-        let child = Command::new(&self.program)
-            .args(["--host", "127.0.0.1", "--port", &self.port.to_string()])
-            .args(["--log-level", "WARNING", "--sync-on-commit", "--storage-path"])
-            .arg(self.folder.path())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        self.child = Some(child);
-        wait_for("the server", || {
-            let ping = async {
-                let client = Client::with_uri_str(self.uri()).await?;
-                client.database("admin").run_command(doc! {"ping": 1}).await
-            };
-            self.runtime.block_on(ping).is_ok()
-        });
-    }
-
-    fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            child.kill().unwrap();
-            child.wait().unwrap();
-        }
-    }
-
-    fn uri(&self) -> String {
-        format!(
-            "mongodb://127.0.0.1:{}/?directConnection=true&serverSelectionTimeoutMS=2000",
-            self.port
-        )
+        Server::start(&[]).map(Self)
     }
 
     /// The executable, told of this server.
     fn command(&self, scene: &Scene, args: &[&str]) -> Command {
         let mut command = scene.command(args);
         command
-            .env("MONGO_URI", self.uri())
+            .env(
+                "MONGO_URI",
+                format!("{}&serverSelectionTimeoutMS=2000", self.0.uri()),
+            )
             .env("MONGO_COLLECTION", "conversations")
             .env("USER", "ada");
         command
@@ -118,11 +63,16 @@ impl Server {
     }
 
     fn with<T>(&self, work: impl AsyncFnOnce(Collection<Document>) -> mongodb::error::Result<T>) -> T {
-        let work = async {
-            let client = Client::with_uri_str(self.uri()).await?;
-            work(client.database("claude_logs").collection("conversations")).await
-        };
-        self.runtime.block_on(work).unwrap()
+        self.0.with("claude_logs", "conversations", work)
+    }
+
+    /// How many documents, and in how many more places they were seen.
+    fn documents_and_sightings(&self) -> (usize, usize) {
+        let documents = self.documents();
+        let sightings = documents
+            .iter()
+            .filter_map(|document| document.get_array("sightings").ok());
+        (documents.len(), sightings.map(Vec::len).sum())
     }
 
     fn documents(&self) -> Vec<Document> {
@@ -140,12 +90,6 @@ impl Server {
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
-
 fn wait_for(what: &str, mut is_there: impl FnMut() -> bool) {
     let began = Instant::now();
     while !is_there() {
@@ -155,7 +99,7 @@ fn wait_for(what: &str, mut is_there: impl FnMut() -> bool) {
 }
 
 /// Every table of the tree read straight, and read through the collection, but for the columns that tell the way.
-fn compare(server: &Server, tree: &Scene, records: usize) {
+fn compare(server: &Target, tree: &Scene, records: usize) {
     let way = Scene::reading(tree.logs());
     server.run(&way, &["run", "--source", "mongodb"]);
     tree.run(&["run"]);
@@ -175,7 +119,7 @@ fn compare(server: &Server, tree: &Scene, records: usize) {
 
 #[test]
 fn gold_is_the_same_through_a_collection() {
-    let (Some(samples), Some(server)) = (samples(), Server::started()) else {
+    let (Some(samples), Some(server)) = (samples(), Target::started()) else {
         return;
     };
     let tree = Scene::reading(&samples.join("claude-projects"));
@@ -195,7 +139,7 @@ fn gold_is_the_same_through_a_collection() {
 }
 
 /// Each record twice more, as claude-mongo-sync writes and replays it.
-fn add_replays(server: &Server, documents: Vec<Document>) {
+fn add_replays(server: &Target, documents: Vec<Document>) {
     let replays: Vec<_> = documents
         .into_iter()
         .map(|mut document| {
@@ -217,7 +161,7 @@ fn add_replays(server: &Server, documents: Vec<Document>) {
 
 #[test]
 fn a_document_is_the_record_and_where_it_was_found() {
-    let Some(server) = Server::started() else { return };
+    let Some(server) = Target::started() else { return };
     let scene = Scene::new();
     let line = r#"{"type":"user","uuid":"u","sessionId":"s","a.b":{"$set":1}}"#;
     let file = scene.write("-home-ada/s/subagents/a.jsonl", format!("{line}\n"));
@@ -240,7 +184,7 @@ fn a_document_is_the_record_and_where_it_was_found() {
 
 #[test]
 fn oddities_read_back_as_they_are() {
-    let Some(server) = Server::started() else { return };
+    let Some(server) = Target::started() else { return };
     let tree = Scene::new();
     let (mut odd, dead) = (oddities(), broken());
     odd.extend([
@@ -274,7 +218,7 @@ fn oddities_read_back_as_they_are() {
 
 #[test]
 fn a_copy_is_one_document_that_names_both_places() {
-    let Some(server) = Server::started() else { return };
+    let Some(server) = Target::started() else { return };
     let tree = Scene::new();
     let text: String = (0..5)
         .map(|n| prompt("s", &format!("u{n}"), n, "hello") + "\n")
@@ -282,13 +226,7 @@ fn a_copy_is_one_document_that_names_both_places() {
     tree.write("p/s.jsonl", &text);
     tree.write("p/t.jsonl", text + &prompt("t", "u9", 9, "fork") + "\n");
     assert_eq!(server.sync(&tree), [6, 5, 0, 0]);
-    let documents = server.documents();
-    let sightings: usize = documents
-        .iter()
-        .filter_map(|document| document.get_array("sightings").ok())
-        .map(Vec::len)
-        .sum();
-    assert_eq!((documents.len(), sightings), (6, 5));
+    assert_eq!(server.documents_and_sightings(), (6, 5));
     compare(&server, &tree, 6);
     // Another machine with the same files, and the same machine without its positions.
     let mut other = server.command(&tree, &["sync", "--json"]);
@@ -298,18 +236,12 @@ fn a_copy_is_one_document_that_names_both_places() {
     assert_eq!(finish(&mut other).status, 0);
     std::fs::remove_dir_all(tree.data().join("sync")).unwrap();
     assert_eq!(server.sync(&tree), [0, 11, 0, 0]);
-    let documents = server.documents();
-    let sightings: usize = documents
-        .iter()
-        .filter_map(|document| document.get_array("sightings").ok())
-        .map(Vec::len)
-        .sum();
-    assert_eq!((documents.len(), sightings), (6, 5 + 11));
+    assert_eq!(server.documents_and_sightings(), (6, 5 + 11));
 }
 
 #[test]
 fn a_dropped_collection_is_filled_again() {
-    let Some(server) = Server::started() else { return };
+    let Some(server) = Target::started() else { return };
     let scene = Scene::new();
     scene.write("p/s.jsonl", prompt("s", "u", 1, "hello") + "\n");
     assert_eq!(server.sync(&scene), [1, 0, 0, 0]);
@@ -320,7 +252,7 @@ fn a_dropped_collection_is_filled_again() {
 
 #[test]
 fn an_index_of_the_users_own_refuses_one_document_and_no_other() {
-    let Some(server) = Server::started() else { return };
+    let Some(server) = Target::started() else { return };
     let scene = Scene::new();
     scene.write(
         "p/s.jsonl",
@@ -341,36 +273,16 @@ fn an_index_of_the_users_own_refuses_one_document_and_no_other() {
 }
 
 /// `sync --watch`, ended when dropped.
-struct Watch {
-    child: Child,
-    address: String,
-}
+struct Watch(Listening);
 
 impl Watch {
-    fn start(server: &Server, scene: &Scene) -> Self {
-        let mut child = server
-            .command(scene, &["sync", "--watch", "--health-port", "0"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
-        let address = line
-            .trim()
-            .trim_start_matches("http://")
-            .trim_end_matches("/health")
-            .to_owned();
-        Self { child, address }
+    fn start(server: &Target, scene: &Scene) -> Self {
+        let command = &mut server.command(scene, &["sync", "--watch", "--health-port", "0"]);
+        Self(Listening::start(command))
     }
 
     fn health(&self) -> Value {
-        let mut stream = TcpStream::connect(&self.address).unwrap();
-        write!(stream, "GET /health HTTP/1.0\r\n\r\n").unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
+        let answer = self.0.ask("GET", "/health", &self.0.address);
         serde_json::from_str(answer.split("\r\n\r\n").nth(1).unwrap()).unwrap()
     }
 
@@ -380,31 +292,20 @@ impl Watch {
 
     /// Ends it as a service manager does: status and what it said.
     fn end(mut self) -> (i32, String) {
-        let pid = self.child.id().to_string();
-        Command::new("kill").args(["-TERM", &pid]).status().unwrap();
-        let status = self.child.wait().unwrap().code().unwrap_or(-1);
+        self.0.signal("-TERM");
+        let status = self.0.child.wait().unwrap().code().unwrap_or(-1);
         let mut said = String::new();
-        self.child
-            .stderr
-            .take()
-            .unwrap()
-            .read_to_string(&mut said)
-            .unwrap();
+        let mut pipe = self.0.child.stderr.take().unwrap();
+        pipe.read_to_string(&mut said).unwrap();
         (status, said)
-    }
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
 #[test]
 fn a_server_that_is_away_loses_nothing() {
-    let Some(mut server) = Server::new() else { return };
+    let Some(mut server) = Target::planned() else {
+        return;
+    };
     let scene = Scene::new();
     scene.write("p/s.jsonl", prompt("s", "u1", 1, "before") + "\n");
     let watch = Watch::start(&server, &scene);
@@ -417,7 +318,7 @@ fn a_server_that_is_away_loses_nothing() {
         (Some(false), Some(0))
     );
     assert!(health["pending"].as_u64().unwrap() > 100, "{health}");
-    server.start();
+    server.0.launch();
     watch.wait("the first line", |health| {
         health["synced"] == 1 && health["connected"] == true
     });
@@ -425,12 +326,12 @@ fn a_server_that_is_away_loses_nothing() {
     watch.wait("the second line", |health| {
         health["synced"] == 2 && health["pending"] == 0
     });
-    server.kill();
+    server.0.kill();
     scene.append("p/s.jsonl", prompt("s", "u3", 3, "away") + "\n");
     watch.wait("the loss of the server", |health| {
         health["connected"] == false && health["pending"] != 0
     });
-    server.start();
+    server.0.launch();
     watch.wait("the third line", |health| {
         health["synced"] == 3 && health["last_error"].is_null()
     });
@@ -443,7 +344,7 @@ fn a_server_that_is_away_loses_nothing() {
 
 #[test]
 fn kills_at_any_moment_store_each_line_once() {
-    let Some(server) = Server::started() else { return };
+    let Some(server) = Target::started() else { return };
     let scene = Scene::new();
     let line = |n: u32| prompt("s", &format!("u{n}"), n % 60, &"long ".repeat(200)) + "\n";
     scene.write("p/s.jsonl", (0..20_000).map(line).collect::<String>());
@@ -466,7 +367,7 @@ fn kills_at_any_moment_store_each_line_once() {
 
 #[test]
 fn two_syncs_of_one_data_directory_exclude_each_other_and_a_run_goes_on() {
-    let Some(server) = Server::started() else { return };
+    let Some(server) = Target::started() else { return };
     let scene = Scene::new();
     scene.write("p/s.jsonl", prompt("s", "u", 1, "hello") + "\n");
     let watch = Watch::start(&server, &scene);
@@ -500,7 +401,7 @@ fn without_a_server_it_says_so_in_one_sentence() {
 
 #[test]
 fn half_a_line_waits_and_a_rewrite_is_read_again() {
-    let Some(server) = Server::started() else { return };
+    let Some(server) = Target::started() else { return };
     let scene = Scene::new();
     let [a, b, c] = ["a", "b", "c"].map(|text| prompt("s", text, 1, text) + "\n");
     let (half, rest) = b.split_at(40);
@@ -522,7 +423,7 @@ fn half_a_line_waits_and_a_rewrite_is_read_again() {
 
 #[test]
 fn the_tree_may_come_from_several_folders() {
-    let Some(server) = Server::started() else { return };
+    let Some(server) = Target::started() else { return };
     let scene = Scene::new();
     scene.write("p/s.jsonl", prompt("s", "u", 1, "hello") + "\n");
     let other = scene.path("other/projects");
