@@ -104,23 +104,58 @@ impl Partitioning {
         let values = transform
             .transform(ArrayRef::clone(column))
             .map_err(|error| Error::from_source("compute the partition of a row", error))?;
-        let mut rows_of = BTreeMap::<Option<i32>, Vec<u32>>::new();
+        let mut rows_of = BTreeMap::<Option<i32>, Rows>::new();
         for (row, value) in (0..).zip(whole_numbers(&values)?) {
             rows_of.entry(value).or_default().push(row);
         }
         Ok(rows_of
             .into_iter()
-            .map(|(value, rows)| (value, rows.len(), part(&batch, rows)))
+            .flat_map(|(value, rows)| {
+                rows.parts(&batch)
+                    .into_iter()
+                    .map(move |(rows, part)| (value, rows, part))
+            })
             .collect())
     }
 }
 
-fn part(batch: &RecordBatch, rows: Vec<u32>) -> Part {
-    match (rows.first(), rows.last()) {
-        (Some(&first), Some(&last)) if (last - first) as usize + 1 == rows.len() => {
-            Part::Slice(batch.slice(first as usize, rows.len()))
+/// Rows of one partition in one batch, as runs of neighbours: the first row of each and the one after its last.
+#[derive(Default)]
+struct Rows {
+    runs: Vec<(u32, u32)>,
+}
+
+/// Rows per run from which on it is cheaper to write them where they are than to gather them first.
+const LONG_RUN: usize = 16;
+
+impl Rows {
+    fn push(&mut self, row: u32) {
+        match self.runs.last_mut() {
+            Some((_, end)) if *end == row => *end += 1,
+            _ => self.runs.push((row, row + 1)),
         }
-        _ => Part::Rows(batch.clone(), UInt32Array::from(rows)),
+    }
+
+    fn len(&self) -> usize {
+        self.runs.iter().map(|(start, end)| (end - start) as usize).sum()
+    }
+
+    /// With the number of rows of each.
+    fn parts(self, batch: &RecordBatch) -> Vec<(usize, Part)> {
+        let len = self.len();
+        if len < LONG_RUN * self.runs.len() {
+            let rows: UInt32Array = self
+                .runs
+                .into_iter()
+                .flat_map(|(start, end)| start..end)
+                .collect();
+            return vec![(len, Part::Rows(batch.clone(), rows))];
+        }
+        let slices = self.runs.into_iter().map(|(start, end)| {
+            let rows = (end - start) as usize;
+            (rows, Part::Slice(batch.slice(start as usize, rows)))
+        });
+        slices.collect()
     }
 }
 

@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_array::cast::AsArray as _;
-use arrow_array::{Array as _, RecordBatch};
-use arrow_schema::DataType;
+use arrow_array::types::{Int64Type, TimestampMicrosecondType};
+use arrow_array::{Array as _, ArrayRef, RecordBatch};
+use arrow_schema::{DataType, TimeUnit};
 use iceberg::spec::{DataFile, DataFileFormat};
 use iceberg::table::Table;
 use iceberg::writer::base_writer::data_file_writer::DataFileWriterBuilder;
@@ -182,7 +183,11 @@ pub(crate) fn writer_properties(batches: &[RecordBatch]) -> Result<WriterPropert
         .set_created_by(concat!("cclake ", env!("CARGO_PKG_VERSION")).to_owned())
         .set_compression(Compression::ZSTD(level))
         .set_max_row_group_bytes(Some(ROW_GROUP_BYTES));
-    for name in text_columns(batches) {
+    for name in columns(batches, is_constant) {
+        properties =
+            properties.set_column_compression(ColumnPath::new(vec![name]), Compression::UNCOMPRESSED);
+    }
+    for name in columns(batches, is_text) {
         let column = ColumnPath::new(vec![name]);
         properties = properties
             .set_column_dictionary_enabled(column.clone(), false)
@@ -191,26 +196,50 @@ pub(crate) fn writer_properties(batches: &[RecordBatch]) -> Result<WriterPropert
     Ok(properties.build())
 }
 
-fn text_columns(batches: &[RecordBatch]) -> Vec<String> {
+/// The names of the columns of which this holds.
+fn columns(batches: &[RecordBatch], holds: fn(&[&ArrayRef]) -> bool) -> Vec<String> {
     let Some(first) = batches.first() else {
         return Vec::new();
     };
     let mut names = Vec::new();
     for (index, field) in first.schema_ref().fields().iter().enumerate() {
-        if *field.data_type() != DataType::Utf8 {
-            continue;
-        }
-        let columns = || batches.iter().map(|batch| batch.column(index).as_string::<i32>());
-        let bytes: usize = columns()
-            .filter_map(|column| Some(*column.offsets().last()? - *column.offsets().first()?))
-            .map(size)
-            .sum();
-        let values: usize = columns().map(|column| column.len() - column.null_count()).sum();
-        if bytes > TEXT_BYTES * values {
+        let column: Vec<_> = batches.iter().map(|batch| batch.column(index)).collect();
+        if holds(&column) {
             names.push(field.name().clone());
         }
     }
     names
+}
+
+/// Whether Parquet's own encoding leaves so little that making a compressor, for each column and file, costs more than all
+/// the rest of it: nulls, one value again and again, or booleans.
+fn is_constant(column: &[&ArrayRef]) -> bool {
+    fn same<T: PartialEq>(mut values: impl Iterator<Item = Option<T>>) -> bool {
+        let first = values.next();
+        values.all(|value| Some(&value) == first.as_ref())
+    }
+    match column.first().map(arrow_array::Array::data_type) {
+        Some(DataType::Boolean) => true,
+        Some(DataType::Utf8) => same(column.iter().flat_map(|array| array.as_string::<i32>())),
+        Some(DataType::Int64) => same(column.iter().flat_map(|array| array.as_primitive::<Int64Type>())),
+        Some(DataType::Timestamp(TimeUnit::Microsecond, _)) => same(
+            column
+                .iter()
+                .flat_map(|array| array.as_primitive::<TimestampMicrosecondType>()),
+        ),
+        _ => false,
+    }
+}
+
+/// Whether the values are texts: see [`TEXT_BYTES`].
+fn is_text(column: &[&ArrayRef]) -> bool {
+    let texts = || column.iter().filter_map(|array| array.as_string_opt::<i32>());
+    let bytes: usize = texts()
+        .filter_map(|text| Some(*text.offsets().last()? - *text.offsets().first()?))
+        .map(size)
+        .sum();
+    let values: usize = texts().map(|text| text.len() - text.null_count()).sum();
+    bytes > TEXT_BYTES * values
 }
 
 fn size(bytes: i32) -> usize {
