@@ -10,7 +10,7 @@ use arrow_array::{
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef, TimeUnit};
 use serde::{Deserialize, Serialize};
 
-use crate::decode::{FIELDS, Kind, Record, Value};
+use crate::decode::{FIELDS, Field as SourceField, Kind, Record, Value};
 
 static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
     let text = |name: &str, nullable| Field::new(name, DataType::Utf8, nullable);
@@ -61,13 +61,19 @@ enum Column {
 }
 
 impl Column {
-    fn new(kind: Kind, rows: usize) -> Self {
+    /// For so many rows, and so many bytes where they are texts.
+    fn new(kind: Kind, rows: usize, bytes: usize) -> Self {
         match kind {
-            Kind::Text | Kind::Json | Kind::Origin => {
-                Self::Text(StringBuilder::with_capacity(rows, rows * 16))
-            }
+            Kind::Text | Kind::Json | Kind::Origin => Self::Text(StringBuilder::with_capacity(rows, bytes)),
             Kind::Bool => Self::Bool(BooleanBuilder::with_capacity(rows)),
             Kind::Time => Self::Time(TimestampMicrosecondBuilder::with_capacity(rows)),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Text(column) => column.values_slice().len(),
+            Self::Bool(_) | Self::Time(_) => 0,
         }
     }
 
@@ -148,11 +154,33 @@ impl BatchBuilder {
     pub(crate) fn new(bytes: usize) -> Self {
         // Half the usual bytes per line: growing twice costs less than memory never touched.
         let rows = bytes / 2048 + 8;
+        Self::with_capacity(rows, |_| rows * 16, rows * 128, bytes)
+    }
+
+    /// For as much as this one holds, and a little more: what is alike needs no growing.
+    pub(crate) fn another(&self) -> Self {
+        let more = |size: usize| size + size / 8 + 64;
+        Self::with_capacity(
+            more(self.rows),
+            |column| more(self.columns[column].bytes()),
+            more(self.files.values_slice().len()),
+            more(self.lines.values_slice().len()),
+        )
+    }
+
+    fn with_capacity(
+        rows: usize,
+        column_bytes: impl Fn(usize) -> usize,
+        file_bytes: usize,
+        line_bytes: usize,
+    ) -> Self {
+        let column =
+            |(index, field): (usize, &SourceField)| Column::new(field.kind, rows, column_bytes(index));
         Self {
             ids: StringBuilder::with_capacity(rows, rows * 32),
-            columns: FIELDS.iter().map(|field| Column::new(field.kind, rows)).collect(),
+            columns: FIELDS.iter().enumerate().map(column).collect(),
             parse_errors: StringBuilder::with_capacity(rows, 0),
-            files: StringBuilder::with_capacity(rows, rows * 128),
+            files: StringBuilder::with_capacity(rows, file_bytes),
             offsets: Int64Builder::with_capacity(rows),
             machines: StringBuilder::with_capacity(rows, rows * 16),
             users: StringBuilder::with_capacity(rows, 0),
@@ -161,7 +189,7 @@ impl BatchBuilder {
             sequences: Int64Builder::with_capacity(rows),
             deleted_at: TimestampMicrosecondBuilder::with_capacity(rows),
             synced_at: TimestampMicrosecondBuilder::with_capacity(rows),
-            lines: StringBuilder::with_capacity(rows, bytes),
+            lines: StringBuilder::with_capacity(rows, line_bytes),
             rows: 0,
         }
     }

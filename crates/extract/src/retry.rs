@@ -13,7 +13,10 @@ use crate::{
     error::{Error, ErrorKind, Result},
     id::RecordId,
     jsonl::parse,
-    mongo::{document::DocumentReader, id, reader},
+    mongo::{
+        document::{DocumentReader, Trace},
+        id, reader,
+    },
 };
 
 /// What the rows say of the run that brings them.
@@ -104,7 +107,10 @@ impl Retry {
         };
         let mut reader = DocumentReader::new(namespace, self.synced_at_us);
         let batch = batch_of(batches, reader::SOURCE, Some(namespace));
-        reader.read(document, Some(order), batch).ok().map(|_| ())
+        reader
+            .read(&Trace::of(document), Some(order), batch)
+            .ok()
+            .map(|_| ())
     }
 }
 

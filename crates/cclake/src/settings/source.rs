@@ -33,7 +33,7 @@ impl Resolver<'_> {
             uri,
             database: self.text(Key::MongoDb, default(Key::MongoDb))?,
             collection: self.text(Key::MongoCollection, default(Key::MongoCollection))?,
-            batch_size: u32::try_from(self.number(Key::BatchSize, 10_000, [1, 1_000_000])?)?,
+            batch_size: u32::try_from(self.number(Key::BatchSize, 500, [1, 1_000_000])?)?,
         })
     }
 

@@ -118,7 +118,7 @@ impl Key {
                 key: Self::BatchSize,
                 name: "batch_size",
                 env: "BATCH_SIZE",
-                default: "10000",
+                default: "500",
                 doc: "Documents that one answer of MongoDB brings at most (an answer is never larger than 16 MB).",
             },
             Self::CdcBufferSeconds => &Setting {

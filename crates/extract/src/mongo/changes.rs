@@ -6,7 +6,7 @@ use bson::{Document, RawBsonRef, RawDocument, RawDocumentBuf, Timestamp};
 
 use super::{
     connect::change_order,
-    document::DocumentReader,
+    document::{DocumentReader, Trace},
     extract::{Chunk, Settings},
     position::{Position, StreamPosition},
     reader::{BATCH_BYTES, batch_of, dead_letter},
@@ -36,6 +36,8 @@ pub(crate) struct Buffer<'a> {
     batch: BatchBuilder,
     batch_bytes: usize,
     chunk: Chunk,
+    /// The newest token, until it becomes part of the position.
+    token: Option<RawDocumentBuf>,
     /// Order of the last event, which the next one of its transaction follows.
     last: Option<ChangeOrder>,
     fragments: Fragments,
@@ -59,6 +61,7 @@ impl<'a> Buffer<'a> {
             batch_bytes: 0,
             last: stream.and_then(|stream| stream.order),
             chunk: Chunk::empty(position),
+            token: None,
             fragments: Fragments::default(),
         }
     }
@@ -73,11 +76,15 @@ impl<'a> Buffer<'a> {
     }
 
     /// The position behind the events in it.
-    pub(crate) fn position(&self) -> &Position {
-        &self.chunk.position
-    }
-
-    pub(crate) fn position_mut(&mut self) -> &mut Position {
+    pub(crate) fn position(&mut self) -> &mut Position {
+        if let Some(token) = self.token.take()
+            && let Ok(token) = Document::try_from(&*token)
+        {
+            self.chunk.position.stream = Some(StreamPosition {
+                token,
+                order: self.last,
+            });
+        }
         &mut self.chunk.position
     }
 
@@ -111,24 +118,24 @@ impl<'a> Buffer<'a> {
 
     /// Everything up to this token is in the buffer or in the lake.
     pub(crate) fn move_to(&mut self, token: &RawDocument) {
-        if let Ok(token) = Document::try_from(token) {
-            self.chunk.position.stream = Some(StreamPosition {
-                token,
-                order: self.last,
-            });
-        }
+        self.token = Some(token.to_owned());
     }
 
     /// What is to be committed; the buffer is empty then.
     pub(crate) fn drain(&mut self) -> Result<Chunk> {
         self.finish_batch()?;
-        let empty = Chunk::empty(self.chunk.position.clone());
+        let empty = Chunk::empty(self.position().clone());
         Ok(std::mem::replace(&mut self.chunk, empty))
     }
 
     fn finish_batch(&mut self) -> Result<()> {
-        // Most buffers of a quiet collection are small: room is made as it is needed.
-        let batch = std::mem::replace(&mut self.batch, BatchBuilder::new(0));
+        // A full batch is followed by others; those of a quiet collection are small, and room is made as it is needed.
+        let next = if self.batch_bytes >= BATCH_BYTES {
+            self.batch.another()
+        } else {
+            BatchBuilder::new(0)
+        };
+        let batch = std::mem::replace(&mut self.batch, next);
         self.batch_bytes = 0;
         self.chunk
             .batches
@@ -166,7 +173,9 @@ impl<'a> Buffer<'a> {
             self.skip();
             return Ok(());
         };
-        let row = self.documents.read(document, Some(order), &mut self.batch)?;
+        let row = self
+            .documents
+            .read(&Trace::of(document), Some(order), &mut self.batch)?;
         self.chunk.counts.rows += 1;
         self.chunk.counts.unexpected += u64::from(!row.as_expected);
         Ok(())
@@ -220,8 +229,10 @@ struct Fragments {
 impl Fragments {
     /// The whole event; none while fragments are missing.
     fn join(&mut self, event: RawDocumentBuf) -> Option<RawDocumentBuf> {
+        let split = event.get("splitEvent").ok().flatten();
+        let split = split.and_then(RawBsonRef::as_document);
         let number = |key: &str| {
-            let split = event.get_document("splitEvent").ok()?;
+            let split = split?;
             match split.get(key).ok()?? {
                 RawBsonRef::Int32(number) => Some(i64::from(number)),
                 RawBsonRef::Int64(number) => Some(number),

@@ -157,13 +157,18 @@ impl Source {
 
     async fn check(&self) -> Result<Result<()>, DriverError> {
         self.database.run_command(doc! {"ping": 1}).await?;
-        // Asked of the collection itself: one may be allowed to read it and not to list others.
+        // Whether one may read it shows without reading anything.
+        self.collection.find_one(doc! {"_id": {"$in": []}}).await?;
+        if self.uuid().await.is_some() {
+            return Ok(Ok(()));
+        }
+        // One may be allowed to read it and not to list any.
         let one = self
             .collection
             .find_one(doc! {})
             .projection(doc! {"_id": 1})
             .await?;
-        if one.is_some() || self.uuid().await.is_some() {
+        if one.is_some() {
             return Ok(Ok(()));
         }
         let names = self.database.list_collection_names().await.unwrap_or_default();
@@ -200,26 +205,6 @@ impl Source {
             None => clock_order(clock),
         };
         Ok(ServerTime { clock, order })
-    }
-
-    /// Bytes of all documents, and their number, as far as the server tells.
-    pub(crate) async fn size(&self) -> (u64, u64) {
-        let stats = self
-            .database
-            .run_command(doc! {"collStats": &self.settings.collection})
-            .await;
-        let number = |stats: &Document, key: &str| match stats.get(key) {
-            Some(Bson::Int32(number)) => u64::try_from(*number).unwrap_or_default(),
-            Some(Bson::Int64(number)) => u64::try_from(*number).unwrap_or_default(),
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "an estimate"
-            )]
-            Some(Bson::Double(number)) => *number as u64,
-            _ => 0,
-        };
-        stats.map_or((0, 0), |stats| (number(&stats, "size"), number(&stats, "count")))
     }
 }
 

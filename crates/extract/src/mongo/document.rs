@@ -1,10 +1,11 @@
 //! A document as a row: the three shapes in which conversations lie in MongoDB, told apart by what they carry.
 
-use bson::{DateTime, RawArray, RawBsonRef, RawDocument};
+use bson::{DateTime, RawArray, RawBsonRef, RawDocument, raw::RawElement};
 
 use super::{
     id,
     json::{self, Form, Undecodable},
+    marks::FIELDS as MARK_FIELDS,
 };
 use crate::{
     batch::{BatchBuilder, ChangeOrder, Provenance},
@@ -43,17 +44,20 @@ struct Member {
     value: std::ops::Range<usize>,
 }
 
-/// What stands beside the record's own members.
+/// The members of a document, and what stands beside the record's own.
 #[derive(Default)]
-struct Trace<'a> {
-    id: Option<RawBsonRef<'a>>,
+pub(crate) struct Trace<'a> {
+    members: Vec<RawElement<'a>>,
+    /// Why there are no more members: it is no valid BSON from there on.
+    broken: Option<Undecodable>,
+    pub(crate) id: Option<RawBsonRef<'a>>,
+    /// When it was written, by the fields that say so.
+    pub(crate) written: [Option<RawBsonRef<'a>>; MARK_FIELDS.len()],
     raw_json: Option<&'a str>,
     source_file: Option<&'a str>,
     source_offset: Option<i64>,
     machine: Option<&'a str>,
     user: Option<&'a str>,
-    ingested_at: Option<DateTime>,
-    synced_at: Option<DateTime>,
     sightings: Option<&'a RawArray>,
 }
 
@@ -68,9 +72,54 @@ pub(crate) enum Shape {
     Own,
 }
 
+impl<'a> Trace<'a> {
+    /// Of members that can be read; of the others it says why.
+    pub(crate) fn of(document: &'a RawDocument) -> Self {
+        let mut trace = Self {
+            // More than most records have.
+            members: Vec::with_capacity(32),
+            ..Self::default()
+        };
+        trace.broken = trace.read(document).err();
+        trace
+    }
+
+    fn read(&mut self, document: &'a RawDocument) -> Result<(), Undecodable> {
+        for element in document.iter_elements() {
+            let element = element.map_err(|error| json::reason(&error))?;
+            let value = || element.value().map_err(|error| json::reason(&error));
+            match element.key().as_str() {
+                "_id" => self.id = Some(value()?),
+                "_raw_json" => self.raw_json = value()?.as_str(),
+                "sourceFile" => self.source_file = value()?.as_str(),
+                "sourceOffset" => self.source_offset = integer(value()?),
+                "machine" => self.machine = value()?.as_str(),
+                "user" => self.user = value()?.as_str(),
+                "sightings" => self.sightings = value()?.as_array(),
+                key => {
+                    if let Some(field) = MARK_FIELDS.iter().position(|field| *field == key) {
+                        self.written[field] = Some(value()?);
+                    }
+                }
+            }
+            self.members.push(element);
+        }
+        Ok(())
+    }
+
+    fn written_at(&self, field: &str) -> Option<DateTime> {
+        let field = MARK_FIELDS.iter().position(|known| *known == field)?;
+        self.written[field]?.as_datetime()
+    }
+}
+
 impl Shape {
     fn of(trace: &Trace<'_>) -> Self {
-        match (trace.source_file, trace.ingested_at, trace.source_offset) {
+        match (
+            trace.source_file,
+            trace.written_at("ingestedAt"),
+            trace.source_offset,
+        ) {
             (Some(_), Some(_), Some(_)) => Self::Own,
             (Some(_), Some(_), None) => Self::Synced,
             _ => Self::Specified,
@@ -116,33 +165,35 @@ impl DocumentReader {
     /// Why it is no row; then nothing was appended.
     pub(crate) fn read(
         &mut self,
-        document: &RawDocument,
+        trace: &Trace<'_>,
         order: Option<ChangeOrder>,
         batch: &mut BatchBuilder,
     ) -> Result<Row, Undecodable> {
-        let trace = trace_of(document)?;
+        if let Some(reason) = &trace.broken {
+            return Err(reason.clone());
+        }
         let id = id::text(trace.id.ok_or("it has no _id")?)?;
-        let (line, shape) = (trace.raw_json, Shape::of(&trace));
+        let (line, shape) = (trace.raw_json, Shape::of(trace));
         if let Some(line) = line
             && let Some(record) = self.line_record(line, &id)
         {
-            let from = provenance(&trace, shape, &self.namespace, self.now_us, order);
+            let from = provenance(trace, shape, &self.namespace, self.now_us, order);
             let as_expected = batch.append(&id, from, line, &record);
-            append_sightings(&trace, shape, from, &mut |from| {
+            append_sightings(trace, shape, from, &mut |from| {
                 _ = batch.append(&id, from, line, &record);
             });
             return Ok(Row { as_expected });
         }
-        write_members(&mut self.json, &mut self.members, document, shape)?;
+        write_members(&mut self.json, &mut self.members, &trace.members, shape)?;
         let text = &self.json;
         let members = self.members.iter().map(|member| {
             let key = text.get(member.key.clone()).unwrap_or_default();
             (key, text.get(member.value.clone()).unwrap_or_default())
         });
         let record = self.decoder.record_of(members);
-        let from = provenance(&trace, shape, &self.namespace, self.now_us, order);
+        let from = provenance(trace, shape, &self.namespace, self.now_us, order);
         let as_expected = batch.append(&id, from, text, &record);
-        append_sightings(&trace, shape, from, &mut |from| {
+        append_sightings(trace, shape, from, &mut |from| {
             _ = batch.append(&id, from, text, &record);
         });
         Ok(Row { as_expected })
@@ -186,27 +237,6 @@ impl DocumentReader {
     }
 }
 
-fn trace_of(document: &RawDocument) -> Result<Trace<'_>, Undecodable> {
-    let mut trace = Trace::default();
-    for element in document.iter_elements() {
-        let element = element.map_err(|error| json::reason(&error))?;
-        let value = || element.value().map_err(|error| json::reason(&error));
-        match element.key().as_str() {
-            "_id" => trace.id = Some(value()?),
-            "_raw_json" => trace.raw_json = value()?.as_str(),
-            "sourceFile" => trace.source_file = value()?.as_str(),
-            "sourceOffset" => trace.source_offset = integer(value()?),
-            "machine" => trace.machine = value()?.as_str(),
-            "user" => trace.user = value()?.as_str(),
-            "ingestedAt" => trace.ingested_at = value()?.as_datetime(),
-            "_synced_at" => trace.synced_at = value()?.as_datetime(),
-            "sightings" => trace.sightings = value()?.as_array(),
-            _ => {}
-        }
-    }
-    Ok(trace)
-}
-
 fn provenance<'a>(
     trace: &Trace<'a>,
     shape: Shape,
@@ -216,7 +246,7 @@ fn provenance<'a>(
 ) -> Provenance<'a> {
     let own = shape == Shape::Own;
     let offset = trace.source_offset.filter(|_| own).unwrap_or(UNKNOWN_OFFSET);
-    let synced_at = trace.ingested_at.or(trace.synced_at);
+    let synced_at = trace.written_at("ingestedAt").or(trace.written_at("_synced_at"));
     let synced_at = synced_at.and_then(|date| date.timestamp_millis().checked_mul(1000));
     Provenance {
         file: trace.source_file.unwrap_or(namespace),
@@ -278,22 +308,22 @@ pub(crate) fn integer(value: RawBsonRef<'_>) -> Option<i64> {
 /// Why it is no valid BSON.
 pub(crate) fn text(document: &RawDocument) -> Result<String, Undecodable> {
     let (mut out, mut members) = (String::new(), Vec::new());
-    write_members(&mut out, &mut members, document, Shape::Own)?;
-    Ok(out)
+    let trace = Trace::of(document);
+    write_members(&mut out, &mut members, &trace.members, Shape::Own)?;
+    trace.broken.map_or(Ok(out), Err)
 }
 
 /// Writes the record as one JSON object and notes where its members are.
 fn write_members(
     out: &mut String,
     members: &mut Vec<Member>,
-    document: &RawDocument,
+    elements: &[RawElement<'_>],
     shape: Shape,
 ) -> Result<(), Undecodable> {
     out.clear();
     members.clear();
     out.push('{');
-    for element in document.iter_elements() {
-        let element = element.map_err(|error| json::reason(&error))?;
+    for element in elements {
         let key = element.key().as_str();
         if shape.is_provenance(key) {
             continue;
@@ -331,7 +361,7 @@ mod tests {
         let document = bson::RawDocumentBuf::try_from(document).unwrap();
         let mut batch = BatchBuilder::new(0);
         let mut reader = DocumentReader::new("logs.entries", 0);
-        reader.read(&document, None, &mut batch).unwrap();
+        reader.read(&Trace::of(&document), None, &mut batch).unwrap();
         let origin = Origin {
             source: "mongodb",
             collection: Some("logs.entries"),
@@ -426,7 +456,7 @@ mod tests {
         bytes[at] = 0xff;
         let document = bson::RawDocumentBuf::from_bytes(bytes).unwrap();
         let mut batch = BatchBuilder::new(0);
-        let read = DocumentReader::new("logs.entries", 0).read(&document, None, &mut batch);
+        let read = DocumentReader::new("logs.entries", 0).read(&Trace::of(&document), None, &mut batch);
         assert!(read.is_err());
         assert_eq!(batch.rows(), 0);
     }

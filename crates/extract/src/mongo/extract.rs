@@ -1,7 +1,8 @@
 //! A pass over the collection: ranges of `_id` read beside each other, or what is above the marks; handed over in
 //! chunks, each with the position that holds once it is committed.
 //!
-//! Memory is bounded by bytes: each reader holds one part, and one waits while another is committed.
+//! Memory is bounded by bytes: readers hand over parts that are a fraction of a chunk, and few parts wait while a chunk is
+//! committed. Chunks are large because the lake has one file per day and commit.
 
 use std::{
     collections::HashSet,
@@ -137,6 +138,12 @@ pub struct Extraction {
     pub warnings: Vec<String>,
 }
 
+/// Parts that make a chunk.
+pub(crate) const PARTS_PER_CHUNK: usize = 8;
+
+/// Parts that wait, beside those that the readers hold, while a chunk is committed.
+const WAITING_PARTS: usize = 2;
+
 /// Reads what `pass` says from `position` on and hands it over chunk by chunk.
 ///
 /// # Errors
@@ -153,7 +160,7 @@ pub fn extract<E: From<Error>>(
 ) -> Result<Extraction, E> {
     let mut plan = source
         .runtime
-        .block_on(plan(source, position, pass, settings))
+        .block_on(plan(source, position, pass))
         .map_err(|error| source.failure(&error))?;
     let mut extraction = Extraction {
         is_full: plan.position.backfill.is_some(),
@@ -167,24 +174,31 @@ pub fn extract<E: From<Error>>(
         settings: settings.clone(),
     });
     let mut ledger = Ledger::of(plan);
-    // Of one: the next part waits, whole, while this one is committed.
-    let (parts, mut taken) = channel(1);
+    let (parts, mut taken) = channel(WAITING_PARTS);
     for _ in 0..settings.threads.max(1) {
         let reader = Reader::new(source, Arc::clone(&shared));
         source.runtime.spawn(reader.run(parts.clone()));
     }
     drop(parts);
-    while let Some(part) = taken.blocking_recv() {
-        let part = part.map_err(|error| source.failure(&error))?;
-        let counts = part.counts;
-        if let Some(chunk) = ledger.enter(part) {
-            extraction.counts += counts;
-            on_chunk(chunk)?;
+    let mut hand_over = |chunk: Option<Chunk>| match chunk {
+        Some(chunk) => {
+            extraction.counts += chunk.counts;
+            on_chunk(chunk)
         }
+        None => Ok(()),
+    };
+    while let Some(part) = taken.blocking_recv() {
+        match part {
+            Ok(part) => ledger.enter(part),
+            Err(error) => {
+                // What was read is worth keeping.
+                hand_over(ledger.chunk(1))?;
+                return Err(source.failure(&error).into());
+            }
+        }
+        hand_over(ledger.chunk(settings.chunk_bytes as u64))?;
     }
-    if let Some(last) = ledger.close() {
-        on_chunk(last)?;
-    }
+    hand_over(ledger.close())?;
     Ok(extraction)
 }
 
@@ -196,8 +210,17 @@ struct Ledger {
     ranges: Vec<Option<Range>>,
     /// What the increment's documents say, to become marks at its end.
     seen: MarkTracker,
+    /// What came in since the last chunk.
+    pending: Pending,
     /// Whether the position has changed since it was handed over.
     is_dirty: bool,
+}
+
+#[derive(Default)]
+struct Pending {
+    batches: Vec<RecordBatch>,
+    dead_letters: Vec<DeadLetter>,
+    counts: Counts,
 }
 
 impl Ledger {
@@ -212,12 +235,12 @@ impl Ledger {
             time: plan.time,
             ranges,
             seen,
+            pending: Pending::default(),
             is_dirty: true,
         }
     }
 
-    /// The chunk that a part becomes; none if there is nothing to commit with it.
-    fn enter(&mut self, part: Part) -> Option<Chunk> {
+    fn enter(&mut self, part: Part) {
         self.seen.merge(part.marks);
         if let Some(range) = self.ranges.get_mut(part.work) {
             match range {
@@ -226,24 +249,27 @@ impl Ledger {
                 None => {}
             }
         }
+        self.pending.batches.extend(part.batches);
+        self.pending.dead_letters.extend(part.dead_letters);
+        self.pending.counts += part.counts;
+        self.is_dirty = true;
+    }
+
+    /// What came in, once it is so many bytes.
+    fn chunk(&mut self, bytes: u64) -> Option<Chunk> {
+        if self.pending.counts.bytes < bytes {
+            return None;
+        }
         if let Some(backfill) = &mut self.position.backfill {
             backfill.ranges = self.ranges.iter().flatten().cloned().collect();
             backfill.marks = self.seen.marks();
         }
-        self.is_dirty = true;
-        if part.counts.documents == 0 {
-            return None;
-        }
         self.is_dirty = false;
-        Some(Chunk {
-            batches: part.batches,
-            dead_letters: part.dead_letters,
-            counts: part.counts,
-            position: self.position.clone(),
-        })
+        let pending = std::mem::take(&mut self.pending);
+        Some(pending.at(self.position.clone()))
     }
 
-    /// The pass is at its end: its marks hold.
+    /// The rest; the pass is at its end, and its marks hold.
     fn close(mut self) -> Option<Chunk> {
         let before = self.position.clone();
         if let Some(backfill) = self.position.backfill.take() {
@@ -255,6 +281,17 @@ impl Ledger {
             marks.pass(self.seen);
             self.position.marks = marks::capped(marks.marks(), self.time.clock);
         }
-        (self.is_dirty || self.position != before).then(|| Chunk::empty(self.position))
+        (self.is_dirty || self.position != before).then(|| self.pending.at(self.position))
+    }
+}
+
+impl Pending {
+    fn at(self, position: Position) -> Chunk {
+        Chunk {
+            batches: self.batches,
+            dead_letters: self.dead_letters,
+            counts: self.counts,
+            position,
+        }
     }
 }

@@ -229,7 +229,7 @@ impl<E: From<Error>> Follower<'_, E> {
 
     fn begin_anew(&mut self, stream: Option<StreamPosition>) -> Result<(), E> {
         let reborn = self.source.runtime.block_on(reborn(self.source, stream));
-        *self.buffer.position_mut() = reborn.map_err(|error| stream_failure(self.source, &error))?;
+        *self.buffer.position() = reborn.map_err(|error| stream_failure(self.source, &error))?;
         self.must_keep = true;
         Ok(())
     }

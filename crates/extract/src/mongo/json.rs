@@ -174,25 +174,49 @@ fn double_text(number: f64) -> String {
 /// Writes a JSON string.
 pub(crate) fn string(out: &mut String, text: &str) {
     out.push('"');
-    let bytes = text.as_bytes();
-    let mut copied = 0;
-    for (at, byte) in bytes.iter().enumerate() {
-        let escape = ESCAPES[usize::from(*byte)];
-        if escape == 0 {
-            continue;
+    let mut rest = text;
+    loop {
+        let plain = plain_bytes(rest.as_bytes());
+        // Escaped bytes are ASCII, so that every cut is between characters.
+        let (copied, escaped) = rest.split_at_checked(plain).unwrap_or((rest, ""));
+        out.push_str(copied);
+        let Some(byte) = escaped.bytes().next() else {
+            break;
+        };
+        match ESCAPES[usize::from(byte)] {
+            b'u' => {
+                let _ = write!(out, "\\u{byte:04x}");
+            }
+            escape => {
+                out.push('\\');
+                out.push(char::from(escape));
+            }
         }
-        // Escaped bytes are ASCII, so both cuts are between characters.
-        out.push_str(text.get(copied..at).unwrap_or_default());
-        copied = at + 1;
-        if escape == b'u' {
-            let _ = write!(out, "\\u{byte:04x}");
-        } else {
-            out.push('\\');
-            out.push(char::from(escape));
+        rest = escaped.get(1..).unwrap_or_default();
+    }
+    out.push('"');
+}
+
+/// How many bytes stand for themselves before the first that is escaped.
+fn plain_bytes(bytes: &[u8]) -> usize {
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (index, word) in words.iter().enumerate() {
+        let escaped = escaped_bytes(u64::from_le_bytes(*word));
+        if escaped != 0 {
+            return index * 8 + escaped.trailing_zeros() as usize / 8;
         }
     }
-    out.push_str(text.get(copied..).unwrap_or_default());
-    out.push('"');
+    let is_escaped = |byte: &u8| ESCAPES[usize::from(*byte)] != 0;
+    words.len() * 8 + rest.iter().position(is_escaped).unwrap_or(rest.len())
+}
+
+/// The high bit of each of eight bytes that is escaped; behind the first, of others too. All eight are looked at at once,
+/// by what a subtraction borrows (<https://graphics.stanford.edu/~seander/bithacks.html#ZeroInWord>).
+fn escaped_bytes(word: u64) -> u64 {
+    const ONES: u64 = u64::MAX / 255;
+    let below = |word: u64, limit: u8| word.wrapping_sub(ONES * u64::from(limit)) & !word;
+    let equal = |byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
+    (below(word, 0x20) | equal(b'"') | equal(b'\\')) & (ONES << 7)
 }
 
 /// What follows the backslash of an escaped byte; 0 for a byte that stands for itself.

@@ -6,12 +6,12 @@
 
 use std::collections::BTreeMap;
 
-use bson::{Bson, DateTime, Document, RawBsonRef, RawDocument, doc};
+use bson::{Bson, DateTime, Document, RawBsonRef, doc};
 
-use super::{json, position::Mark, ranges::BRACKETS};
+use super::{document::Trace, json, position::Mark, ranges::BRACKETS};
 
 /// Fields that say when a document was written.
-const FIELDS: [&str; 2] = ["_synced_at", "ingestedAt"];
+pub(crate) const FIELDS: [&str; 2] = ["_synced_at", "ingestedAt"];
 
 const ID: &str = "_id";
 
@@ -104,28 +104,27 @@ impl MarkTracker {
     }
 
     /// Sees a document that is about to be in the lake.
-    pub(crate) fn see(&mut self, document: &RawDocument) {
+    pub(crate) fn see(&mut self, document: &Trace<'_>) {
         let mut is_marked = false;
-        for field in FIELDS {
-            let value = document.get(field).ok().flatten();
+        for (field, value) in FIELDS.into_iter().zip(document.written) {
             if let Some(value) = value.filter(|value| !matches!(value, RawBsonRef::Null)) {
                 is_marked = true;
-                self.see_value(field, value, document);
+                self.see_value(field, value, document.id);
             }
         }
-        if !is_marked && let Ok(Some(id)) = document.get(ID) {
-            self.see_value(ID, id, document);
+        if !is_marked && let Some(id) = document.id {
+            self.see_value(ID, id, document.id);
         }
     }
 
-    fn see_value(&mut self, field: &'static str, value: RawBsonRef<'_>, document: &RawDocument) {
+    fn see_value(&mut self, field: &'static str, value: RawBsonRef<'_>, id: Option<RawBsonRef<'_>>) {
         let Ok(value) = Bson::try_from(value) else {
             return;
         };
         let Some(kind) = type_of(&value) else {
             return;
         };
-        let hash = document.get(ID).ok().flatten().map_or(0, tie_hash);
+        let hash = id.map_or(0, tie_hash);
         let one = |value| Greatest { value, ties: 1, hash };
         match self.greatest.get_mut(&(field, kind)) {
             None => {
@@ -282,7 +281,8 @@ mod tests {
     fn marks_of(documents: &[Document]) -> Vec<Mark> {
         let mut tracker = MarkTracker::default();
         for document in documents {
-            tracker.see(&bson::RawDocumentBuf::try_from(document).unwrap());
+            let document = bson::RawDocumentBuf::try_from(document).unwrap();
+            tracker.see(&Trace::of(&document));
         }
         tracker.marks()
     }

@@ -5,7 +5,7 @@ use mongodb::error::Error as DriverError;
 
 use super::{
     connect::{ServerTime, Source},
-    extract::{Pass, Settings},
+    extract::Pass,
     marks,
     position::{Backfill, Mark, Position},
     ranges::{self, BRACKETS, Range},
@@ -14,6 +14,9 @@ use crate::batch::ChangeOrder;
 
 /// Ids drawn per range, so that ranges are about equally large.
 const SAMPLE_PER_RANGE: usize = 20;
+
+/// Enough to be worth a cursor, few enough that readers end about together.
+const DOCUMENTS_PER_RANGE: u64 = 10_000;
 
 /// Ranges at most: the position names each of them.
 const MOST_RANGES: u64 = 256;
@@ -50,7 +53,6 @@ pub(crate) async fn plan(
     source: &Source,
     position: Option<Position>,
     pass: Pass,
-    settings: &Settings,
 ) -> Result<Plan, DriverError> {
     let uuid = source.uuid().await;
     let time = source.time().await?;
@@ -66,7 +68,7 @@ pub(crate) async fn plan(
         position.backfill = Some(Backfill {
             order: time.order,
             began: time.clock,
-            ranges: cut(source, settings).await?,
+            ranges: cut(source).await?,
             marks: Vec::new(),
         });
     }
@@ -141,10 +143,15 @@ async fn settled(source: &Source, marks: &[Mark]) -> Result<Vec<bool>, DriverErr
     Ok(settled)
 }
 
-/// The collection in ranges of about a chunk each.
-async fn cut(source: &Source, settings: &Settings) -> Result<Vec<Range>, DriverError> {
-    let (bytes, _) = source.size().await;
-    let wanted = (bytes / settings.chunk_bytes.max(1) as u64 + 1).min(MOST_RANGES);
+/// The collection in ranges of about [`DOCUMENTS_PER_RANGE`].
+async fn cut(source: &Source) -> Result<Vec<Range>, DriverError> {
+    // One range holds everything too, on a server that does not tell.
+    let count = source
+        .collection
+        .estimated_document_count()
+        .await
+        .unwrap_or_default();
+    let wanted = (count / DOCUMENTS_PER_RANGE + 1).min(MOST_RANGES);
     let wanted = usize::try_from(wanted).unwrap_or(1);
     let Some((least, most)) = ends(source).await? else {
         return Ok(Vec::new());

@@ -13,8 +13,8 @@ use tokio::sync::mpsc::Sender;
 
 use super::{
     connect::Source,
-    document::DocumentReader,
-    extract::{Counts, Settings},
+    document::{DocumentReader, Trace},
+    extract::{Counts, PARTS_PER_CHUNK, Settings},
     id,
     marks::MarkTracker,
     plan::Work,
@@ -158,7 +158,7 @@ impl Reader {
         parts: &Sender<Result<Part, DriverError>>,
     ) -> Result<bool, DriverError> {
         let mut cursor = self.open(work).await?;
-        let limit = self.shared.settings.chunk_bytes as u64;
+        let limit = (self.shared.settings.chunk_bytes / PARTS_PER_CHUNK) as u64;
         while cursor.advance().await? {
             self.take(cursor.current(), part);
             *progress = true;
@@ -199,7 +199,12 @@ impl Reader {
     }
 
     fn finish_batch(&mut self, part: &mut Part) -> Result<(), DriverError> {
-        let batch = std::mem::replace(&mut self.batch, BatchBuilder::new(BATCH_BYTES));
+        let next = if self.batch_bytes >= BATCH_BYTES {
+            self.batch.another()
+        } else {
+            BatchBuilder::new(BATCH_BYTES)
+        };
+        let batch = std::mem::replace(&mut self.batch, next);
         self.batch_bytes = 0;
         let batch = batch_of(batch, &self.shared.settings, &self.namespace).map_err(DriverError::custom)?;
         part.batches.extend(batch);
@@ -210,10 +215,11 @@ impl Reader {
         self.batch_bytes += document.as_bytes().len();
         part.counts.documents += 1;
         part.counts.bytes += document.as_bytes().len() as u64;
-        part.marks.see(document);
+        let trace = Trace::of(document);
+        part.marks.see(&trace);
         let read = self
             .documents
-            .read(document, Some(self.shared.order), &mut self.batch);
+            .read(&trace, Some(self.shared.order), &mut self.batch);
         match read {
             Ok(row) => {
                 part.counts.rows += 1;
@@ -225,7 +231,7 @@ impl Reader {
                     .bury(letter, &self.shared.dead_ids, &mut part.dead_letters);
             }
         }
-        if let Ok(Some(id)) = document.get("_id") {
+        if let Some(id) = trace.id {
             part.last = Bson::try_from(id).ok();
         }
     }

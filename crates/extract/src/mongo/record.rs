@@ -117,7 +117,7 @@ mod tests {
     use super::*;
     use crate::{
         batch::{self, BatchBuilder, Provenance},
-        mongo::document::DocumentReader,
+        mongo::document::{DocumentReader, Trace},
     };
 
     const NOW_US: i64 = 1_700_000_000_000_000;
@@ -169,7 +169,7 @@ mod tests {
     fn read_back(document: &RawDocumentBuf) -> RecordBatch {
         let mut batch = BatchBuilder::new(1);
         DocumentReader::new("db.c", 0)
-            .read(document, None, &mut batch)
+            .read(&Trace::of(document), None, &mut batch)
             .unwrap();
         rows(batch)
     }

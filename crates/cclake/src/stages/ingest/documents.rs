@@ -16,9 +16,8 @@ use super::{IngestReport, Keeper, LineCounts, News, increment, queue};
 use crate::printer::Printer;
 use crate::progress::Progress;
 
-/// Bytes of BSON per lake snapshot. As Arrow they are about twice that, and each reader holds as many beside the one
-/// that is being written.
-const CHUNK_BYTES: usize = 32 << 20;
+/// Bytes of BSON per lake snapshot. As Arrow they are about twice that, and half as many are read meanwhile.
+const CHUNK_BYTES: usize = 64 << 20;
 
 /// How changes are followed.
 #[derive(Debug, Clone, Copy)]
