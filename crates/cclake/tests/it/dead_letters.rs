@@ -19,15 +19,15 @@ fn letters(scene: &Scene) -> Vec<Value> {
     scene.json(&["dlq", "list"]).as_array().unwrap().clone()
 }
 
-/// As if a program that knew less had queued these lines of a file: they are put into its letters.
-fn mend(scene: &Scene, with: &[&str]) {
+/// As if a program that knew less had queued these lines or documents: they are put into its letters.
+pub(crate) fn mend(scene: &Scene, with: &[&[u8]]) {
     let file = queue(scene);
     let text = std::fs::read_to_string(&file).unwrap();
     let mut mended = String::new();
     for (index, line) in text.lines().enumerate() {
         let mut letter: Value = serde_json::from_str(line).unwrap();
         if let Some(with) = with.get(index) {
-            letter["bytes_base64"] = json!(base64(with.as_bytes()));
+            letter["bytes_base64"] = json!(base64(with));
         }
         mended.extend([letter.to_string().as_str(), "\n"]);
     }
@@ -58,7 +58,10 @@ fn what_can_be_read_by_now_becomes_rows_once() {
     );
     mend(
         &scene,
-        &[&prompt("s", "v", 2, "mended"), &prompt("s", "w", 3, "too")],
+        &[
+            prompt("s", "v", 2, "mended").as_bytes(),
+            prompt("s", "w", 3, "too").as_bytes(),
+        ],
     );
     let queued = std::fs::read(queue(&scene)).unwrap();
     assert_eq!(

@@ -75,6 +75,11 @@ impl<'a> Buffer<'a> {
         self.chunk.counts.documents == 0
     }
 
+    /// Whether it is further than the last position that was asked for.
+    pub(crate) fn has_moved(&self) -> bool {
+        self.token.is_some()
+    }
+
     /// The position behind the events in it.
     pub(crate) fn position(&mut self) -> &mut Position {
         if let Some(token) = self.token.take()

@@ -291,6 +291,9 @@ pub(crate) fn failure(error: &DriverError, settings: &MongoSettings) -> Error {
         DriverErrorKind::ServerSelection { .. } => {
             format!("MONGO_URI: no MongoDB server answers at {hosts}: {detail}")
         }
+        DriverErrorKind::Io(_) | DriverErrorKind::ConnectionPoolCleared { .. } => format!(
+            "MONGO_URI: the connection to {hosts} broke off ({detail}); run it again, and it goes on where it was"
+        ),
         DriverErrorKind::InvalidArgument { .. } => {
             format!("MONGO_URI (or MONGO_DB, MONGO_COLLECTION) is not valid: {detail}")
         }

@@ -185,6 +185,8 @@ impl<E: From<Error>> Follower<'_, E> {
                     return Err(stream_failure(self.source, &error).into());
                 }
             };
+            // A quiet stream that is left for longer than the server remembers must go on from where it was left.
+            self.must_keep |= self.buffer.has_moved();
             self.commit()?;
             return Ok(ending);
         }

@@ -40,6 +40,14 @@ pub(crate) enum Work {
 }
 
 impl Work {
+    /// The last document that need not be read again; an increment has none.
+    pub(crate) fn after(&self) -> Option<&Bson> {
+        match self {
+            Self::Range(range) => range.after.as_ref(),
+            Self::Increment(_) => None,
+        }
+    }
+
     pub(crate) fn filter(&self) -> Document {
         match self {
             Self::Range(range) => range.filter(),

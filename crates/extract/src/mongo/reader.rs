@@ -130,14 +130,14 @@ impl Reader {
         parts: &Sender<Result<Part, DriverError>>,
     ) -> Result<bool, DriverError> {
         let mut failures = 0;
+        let mut part = Part::new(number);
         loop {
-            let mut part = Part::new(number);
-            self.restart_batch();
-            let mut progress = false;
-            match self.read(&mut work, &mut part, &mut progress, parts).await {
+            let before = work.after().cloned();
+            match self.read(&mut work, &mut part, parts).await {
                 Ok(is_taken) => return Ok(is_taken),
                 Err(error) => {
-                    if progress {
+                    self.keep_what_holds(&mut work, &mut part);
+                    if work.after() != before.as_ref() {
                         failures = 0;
                     }
                     let Some(pause) = RETRY_PAUSES.get(failures).filter(|_| is_passing(&error)) else {
@@ -150,18 +150,32 @@ impl Reader {
         }
     }
 
+    /// Prepares for another cursor after one has failed: of a range, it goes on behind the last document.
+    fn keep_what_holds(&mut self, work: &mut Work, part: &mut Part) {
+        match work {
+            Work::Range(range) => {
+                if let Some(last) = &part.last {
+                    range.after = Some(last.clone());
+                }
+            }
+            Work::Increment(_) => {
+                *part = Part::new(part.work);
+                self.batch = BatchBuilder::new(BATCH_BYTES);
+                self.batch_bytes = 0;
+            }
+        }
+    }
+
     async fn read(
         &mut self,
         work: &mut Work,
         part: &mut Part,
-        progress: &mut bool,
         parts: &Sender<Result<Part, DriverError>>,
     ) -> Result<bool, DriverError> {
         let mut cursor = self.open(work).await?;
         let limit = (self.shared.settings.chunk_bytes / PARTS_PER_CHUNK) as u64;
         while cursor.advance().await? {
             self.take(cursor.current(), part);
-            *progress = true;
             if self.batch_bytes >= BATCH_BYTES {
                 self.finish_batch(part)?;
             }
@@ -187,14 +201,6 @@ impl Reader {
         match work {
             Work::Range(_) => find.sort(doc! {"_id": 1}).await,
             Work::Increment(_) => find.await,
-        }
-    }
-
-    /// Throws away what a failed cursor brought.
-    fn restart_batch(&mut self) {
-        if self.batch_bytes > 0 {
-            self.batch = BatchBuilder::new(BATCH_BYTES);
-            self.batch_bytes = 0;
         }
     }
 

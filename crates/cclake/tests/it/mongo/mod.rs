@@ -1,8 +1,29 @@
 //! MongoDB as a source, against a real server over the wire.
+//!
+//! Where the failures are that were seen in the field:
+//!
+//! | failure | test |
+//! |---|---|
+//! | a token older than the server's log | `follow::history_that_is_lost_…` |
+//! | ids of several types lose a cohort | `batch::ids_of_every_type_…` |
+//! | the write landed and its answer did not | `failures::an_insert_whose_answer_is_lost_…`; of a commit, in `cclake-lake` |
+//! | a crash between data and position; a position ahead or behind | `follow::kills_…`, `scripts/torture_mongo.py` |
+//! | the same records in each run | `batch::later_extracts_…` |
+//! | dropped, renamed, replaced by `$out` | `follow::a_dropped_…`, `failures::a_collection_replaced_…` |
+//! | events over 16 MB | `failures::an_event_near_the_limit_…`; split ones, made up, in `cclake-extract`: the server splits none |
+//! | types that change, NaN, years that nobody reads, bytes that are no text | `failures::types_that_change_…`, `failures::what_is_no_text_…`, `batch::values_…` |
+//! | a quiet collection ages out of the log | `failures::a_quiet_collection_…` |
+//! | fail-over, cut connections | `failures::…_goes_on_behind_each_cut`, `follow::a_server_that_goes_away_…` |
+//! | a token of another server | `failures::a_token_of_another_server_…` |
+//! | small files pile up | `upkeep`, `make bench-lake` |
+//! | two writers of one table | `failures::an_extract_beside_a_follower_…` |
+//! | large documents are slow | `make bench-mongo` |
 
 mod batch;
+mod failures;
 mod follow;
 mod refusals;
+mod relay;
 mod server;
 mod sync;
 
@@ -159,6 +180,11 @@ impl Follower {
             let number = line.split_whitespace().find_map(|word| word.parse::<u64>().ok());
             seen += number.unwrap();
         }
+    }
+
+    /// What it has said so far and was waited for.
+    pub(crate) fn heard(&self) -> &[String] {
+        &self.heard
     }
 
     /// Ctrl-C; its exit status.

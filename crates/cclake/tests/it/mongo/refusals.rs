@@ -82,3 +82,29 @@ fn a_user_who_may_not_is_told_so() {
     let config = finish(world.command(&["config"]).env("MONGO_URI", uri("bob:s3cret")));
     assert!(config.stdout.contains("bob:***@127.0.0.1") && !config.stdout.contains("s3cret"));
 }
+
+#[test]
+fn a_certificate_that_nobody_vouches_for_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let file = |name: &str, pem: String| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, pem).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let certificate = file("cert.pem", made.cert.pem());
+    let key = file("key.pem", made.signing_key.serialize_pem());
+    let Some(world) = World::with(&["--tls-cert-file", &certificate, "--tls-key-file", &key]) else {
+        return;
+    };
+    let uri = |options: &str| format!("{}&tls=true{options}", world.server.uri());
+    check(
+        &world,
+        &[("MONGO_URI", &uri(""))],
+        &["MONGO_URI", "TLS", "certificate"],
+    );
+    // Whoever names it as its own authority is let in, and then no such collection is there.
+    let trusted = uri(&format!("&tlsCAFile={certificate}"));
+    check(&world, &[("MONGO_URI", &trusted)], &["MONGO_DB"]);
+    check(&world, &[], &["MONGO_URI"]);
+}
