@@ -38,7 +38,7 @@ CCLAKE := $(TARGET)/release/cclake
 # Debian keeps venv in a package of its own.
 venv = rm -rf $(1); python3 -m venv $(1) 2>/dev/null || { $(if $(filter 0,$(shell id -u)),,sudo) apt-get install -y -q python3-venv && rm -rf $(1) && python3 -m venv $(1); }
 
-.PHONY: help run build setup test test-peers bench bench-lake bench-mongo lint clean-cache
+.PHONY: help run build setup test test-peers bench bench-lake bench-mongo soak-mongo torture-mongo lint clean-cache
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -123,6 +123,12 @@ bench-mongo: build $(MONGO_PEERS)/.done $(MONGO_RS)/bin/secantusd-rs ## Time ext
 	@[ -n "$(BENCH)" ] || [ -d $(CACHE)/bench/projects ] || $(CCLAKE) demo --out $(CACHE)/bench --sessions 250 --quiet
 	@$(MONGO_PEERS)/bin/python scripts/bench_mongo.py $(CCLAKE) $(or $(BENCH),$(CACHE)/bench/projects) $(MONGO_RS)/bin/secantusd-rs \
 	  --rivet $(MONGO_PEERS)/bin/rivet
+
+soak-mongo: build $(MONGO_PEERS)/.done $(MONGO_RS)/bin/secantusd-rs ## Follow a collection for half an hour at 500 inserts a second: how late events are in the lake, and the memory
+	@$(MONGO_PEERS)/bin/python scripts/soak_mongo.py $(CCLAKE) $(MONGO_RS)/bin/secantusd-rs
+
+torture-mongo: build $(MONGO_PEERS)/.done $(MONGO_RS)/bin/secantusd-rs ## Kill extract 100 times in full and 100 times following, with writes going on: what is lost or doubled
+	@$(MONGO_PEERS)/bin/python scripts/torture_mongo.py $(CCLAKE) $(MONGO_RS)/bin/secantusd-rs
 
 $(MONGO_PEERS)/.done:
 	$(call venv,$(MONGO_PEERS))

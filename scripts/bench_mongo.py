@@ -13,6 +13,8 @@ import datetime
 import json
 import os
 import pathlib
+import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -114,6 +116,8 @@ def compare(options, client, uri, folder):
     if options.rivet:
         row("rivet-cli, into Parquet", bench.run(rivet(options.rivet, uri, folder)), megabytes)
     print(f"\nafter `lake maintain`: at most {most} data files per day\n")
+    database.drop_collection("conversations")
+    sizes(options, database, env, folder)
     drain(options, database, env, folder)
 
 
@@ -140,6 +144,32 @@ exports:
       path: {folder}/rivet
 """)
     return [program, "run", "--config", str(config)]
+
+
+# Documents, and words in each: the same bytes in documents of 4 and of 250 KB, and ten times as many documents.
+SIZES = [(100_000, 100), (1_000_000, 100), (50_000, 600), (800, 37_500)]
+
+
+def sizes(options, database, env, folder):
+    """How speed and memory go with the number of documents, and with their size."""
+    words = [f"{random.Random(number).randrange(1 << 24):06x}" for number in range(20_000)]
+    dice = random.Random(1)
+    print("| documents | KB each | seconds | CPU seconds | MB of BSON per CPU second | peak MB |\n|---|---|---|---|---|---|", flush=True)
+    for count, length in SIZES:
+        for first in range(0, count, 500):
+            database.sizes.insert_many([{
+                "type": "user", "sessionId": f"s{number % 97}", "uuid": f"{number:032x}",
+                "timestamp": f"2026-02-{number % 28 + 1:02}T10:00:00.000Z",
+                "message": {"role": "user", "content": " ".join(dice.choices(words, k=length))},
+            } for number in range(first, min(first + 500, count))], ordered=False)
+        megabytes = database.command("collStats", "sizes")["size"] / 1e6
+        data = f"{folder}/sizes-{count}"
+        wall, cpu, peak, _ = bench.run([options.cclake, "extract", "--quiet"],
+                                       env | {"MONGO_COLLECTION": "sizes", "CCLAKE_DATA_DIR": data})
+        print(f"| {count:,} | {megabytes * 1000 / count:.1f} | {wall:.1f} | {cpu:.1f} | {megabytes / cpu:.0f} | {peak:.0f} |", flush=True)
+        database.drop_collection("sizes")
+        shutil.rmtree(data)
+    print()
 
 
 def drain(options, database, env, folder):

@@ -97,7 +97,8 @@ coalesce(
 {%- macro envelope(session='session_id') -%}
 {{ session }} as session_id, project_path, parent_uuid, logical_parent_uuid, leaf_uuid,
         request_id, agent_id, is_sidechain, is_meta, is_compact_summary, is_api_error, subtype, version, git_branch,
-        permission_mode, summary, content, source_file, source_offset, machine, _op, _load_seq
+        permission_mode, summary, content, source_file, source_offset, machine, user_name, _op,
+        _load_seq
 {%- endmacro -%}
 
 {#- A token count as given, unless absurd: sums of a billion of them must fit. -#}

@@ -24,6 +24,7 @@ records as (
         nullif(entry.project_path, '') as project_path,
         nullif(entry.git_branch, '') as git_branch,
         entry.machine,
+        entry.user_name,
         entry.version,
         copies.line_id is not null as is_copy,
         {{ ordering([
@@ -50,6 +51,7 @@ spans as (
         coalesce(max(timestamp) filter (where not is_copy), max(timestamp)) as end_time,
         min_by(project_path, from_first) filter (where project_path is not null) as first_folder,
         min_by(machine, from_first) filter (where machine is not null) as machine,
+        min_by(user_name, from_first) filter (where user_name is not null) as user_name,
         max_by(git_branch, from_last) filter (where git_branch is not null) as git_branch,
         count(*) filter (where not is_copy) as record_count,
         count(*) filter (where is_copy) as copied_record_count
@@ -177,6 +179,7 @@ select
     spans.session_id,
     coalesce(nullif({{ project_root('spans.first_folder') }}, ''), spans.first_folder, 'unknown') as project_path,
     spans.machine,
+    spans.user_name,
     spans.git_branch,
     titles.title,
     spans.start_time,

@@ -212,6 +212,7 @@ select
     source_file,
     source_offset,
     machine,
+    user_name,
     {{ is_deleted('_op') }} as is_deleted,
     _load_seq
 from typed

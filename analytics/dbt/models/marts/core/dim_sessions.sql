@@ -16,6 +16,7 @@ select
     session.models,
     session.git_branch,
     session.machine,
+    session.user_name,
     {{ optional_key('parents.parent_session_id') }} as parent_session_key,
     session.outcome
 from {{ ref('int_sessions_computed') }} as session

@@ -192,3 +192,28 @@ fn the_shapes_of_the_specification_become_gold() {
         ["12|38|2048"]
     );
 }
+
+#[test]
+fn sessions_of_several_people_and_machines_can_be_told_apart() {
+    let Some(world) = World::new() else { return };
+    let of = |id: i32, session: &str, machine: &str, user: &str| {
+        let mut document = entry(id, "hello");
+        document.insert("session_id", session);
+        document.insert("machine", machine);
+        document.insert("user", user);
+        document
+    };
+    world.insert(vec![
+        of(1, "a", "laptop", "ada"),
+        of(2, "b", "laptop", "bob"),
+        of(3, "c", "desk", "ada"),
+        entry(4, "of nobody"),
+    ]);
+    let ran = world.try_run(&["run"]);
+    assert_eq!(ran.status, 0, "{}\n{}", ran.stdout, ran.stderr);
+    let told = "select machine, user_name, count(*) as sessions from dim_sessions group by all order by all";
+    assert_eq!(
+        world.lines(told),
+        ["desk|ada|1", "laptop|ada|1", "laptop|bob|1", "unknown|-|1"]
+    );
+}
