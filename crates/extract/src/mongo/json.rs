@@ -330,4 +330,22 @@ mod tests {
             r#"{"$binary":{"base64":"AP8=","subType":"00"}}"#,
         );
     }
+
+    #[test]
+    fn strings_are_escaped_as_everybody_does_it() {
+        // Each ASCII character at each place of a word of eight bytes and behind it, beside characters of two bytes.
+        for byte in 0..=0x7f_u8 {
+            for before in 0..20 {
+                let text = format!(
+                    "{}{}{}é\u{1}",
+                    "a".repeat(before),
+                    char::from(byte),
+                    "ü~".repeat(before % 5)
+                );
+                let mut out = String::new();
+                string(&mut out, &text);
+                assert_eq!(out, serde_json::to_string(&text).unwrap());
+            }
+        }
+    }
 }
