@@ -49,9 +49,20 @@ pub enum Step {
 pub enum Ending {
     /// It was asked to.
     Stopped,
+    /// There is nothing more for now, or it was time.
+    CaughtUp,
     /// The server's log no longer reaches back to the position, or the collection is another: all of it must be read
     /// again. The last chunk's position says so too, with a token from which to follow afterwards.
     MustBackfill,
+}
+
+/// When following ends of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// Never.
+    Stopped,
+    /// When nothing more comes, or after [`Pace::buffer`].
+    CaughtUp,
 }
 
 /// How changes are gathered.
@@ -102,7 +113,7 @@ async fn now(source: &Source) -> Result<StreamPosition, DriverError> {
     Err(DriverError::custom("the server gives no resume token"))
 }
 
-/// Follows the stream from `position`, which must have a token, until `stop` is set.
+/// Follows the stream from `position`, which must have a token, until `stop` is set or `until` is reached.
 ///
 /// Servers that go away are waited for. Nothing is lost and nothing doubled by that: the stream goes on behind the last
 /// event seen. `dead_ids` is what the dead letter queue holds.
@@ -116,15 +127,17 @@ pub fn follow<E: From<Error>>(
     dead_ids: &HashSet<RecordId>,
     settings: &Settings,
     pace: Pace,
-    stop: &AtomicBool,
+    (until, stop): (Until, &AtomicBool),
     on_step: &mut dyn FnMut(Step) -> Result<(), E>,
 ) -> Result<Ending, E> {
     Follower {
         source,
         pace,
+        until,
         stop,
         on_step,
         buffer: Buffer::new(settings, dead_ids, &source.namespace, position),
+        began: Instant::now(),
         first: None,
         kept: Instant::now(),
         must_keep: false,
@@ -136,9 +149,11 @@ pub fn follow<E: From<Error>>(
 struct Follower<'a, E> {
     source: &'a Source,
     pace: Pace,
+    until: Until,
     stop: &'a AtomicBool,
     on_step: &'a mut dyn FnMut(Step) -> Result<(), E>,
     buffer: Buffer<'a>,
+    began: Instant,
     /// When the first event in the buffer came.
     first: Option<Instant>,
     /// When the position was last committed.
@@ -202,16 +217,20 @@ impl<E: From<Error>> Follower<'_, E> {
             if std::mem::take(&mut self.failures) > 0 {
                 self.say("the server is back").map_err(Break::Step)?;
             }
-            let mut effect = Effect::Continue;
+            let (mut effect, mut is_idle) = (Effect::Continue, false);
             if let Some(event) = event {
                 self.first.get_or_insert_with(Instant::now);
                 let taken = self.buffer.take(event);
                 effect = taken.map_err(|error| Break::Step(error.into()))?;
             } else {
                 self.note_idle(&stream);
+                is_idle = true;
             }
             if effect == Effect::End || !stream.is_alive() {
                 return self.end().map_err(Break::Step);
+            }
+            if self.until == Until::CaughtUp && (is_idle || self.began.elapsed() >= self.pace.buffer) {
+                return Ok(Ending::CaughtUp);
             }
             if self.is_due() {
                 self.commit().map_err(Break::Step)?;

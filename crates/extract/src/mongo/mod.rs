@@ -27,7 +27,7 @@ mod sync;
 
 pub use connect::{MongoSettings, Source, without_secrets};
 pub use extract::{Chunk, Counts, Extraction, Pass, Settings, extract};
-pub use follow::{Ending, Pace, Step, follow, with_token};
+pub use follow::{Ending, Pace, Step, Until, follow, with_token};
 pub use position::Position;
 pub use reconcile::{DeletedAt, Holdings, deletions, subtract_present};
 pub use sync::{Lines, Stored, Target, dead_letter as sync_letter};

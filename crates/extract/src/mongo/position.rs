@@ -77,6 +77,13 @@ impl Position {
         }
     }
 
+    /// Follows the stream from where `other` of the same collection does: passes and the stream go on independently.
+    pub fn follow_from(&mut self, other: &Self) {
+        if self.collection == other.collection {
+            self.stream.clone_from(&other.stream);
+        }
+    }
+
     /// The name of the table property for `namespace` (`database.collection`).
     pub fn property(namespace: &str) -> String {
         format!("cclake.mongodb-position.{namespace}")

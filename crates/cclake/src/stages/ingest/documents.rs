@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::{Int64Type, TimestampMicrosecondType};
 use arrow_array::{Array as _, RecordBatch};
-use cclake_extract::mongo::{self, Chunk, Ending, Holdings, Pace, Pass, Position, Source, Step};
+use cclake_extract::mongo::{self, Chunk, Ending, Holdings, Pace, Pass, Position, Source, Step, Until};
 use cclake_extract::{RecordId, dlq};
 use cclake_lake::Lake;
 
@@ -28,6 +28,34 @@ pub(crate) enum Following {
     Poll(Duration),
 }
 
+/// What goes on beside a pass over the collection.
+struct Beside<'a> {
+    progress: &'a Progress,
+    /// Whether to leave it before its end; the next one goes on there.
+    stop: &'a AtomicBool,
+    /// Changes to be read now and then: a long pass must not outlive the server's memory of them.
+    changes: Option<&'a Changes<'a>>,
+}
+
+/// How changes are followed, and who hears of it.
+struct Changes<'a> {
+    pace: Pace,
+    stop: &'a AtomicBool,
+    printer: &'a Printer,
+}
+
+/// Why a pass ended early.
+enum Left {
+    Interrupted,
+    Failed(anyhow::Error),
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Left {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
 impl Keeper<'_> {
     pub(super) fn keep_documents(mut self, pass: Pass, progress: &Progress) -> anyhow::Result<IngestReport> {
         let source = Source::connect(&self.settings.mongo, self.settings.threads)?;
@@ -36,7 +64,12 @@ impl Keeper<'_> {
             Err(_) if pass == Pass::Full => None,
             position => position?,
         };
-        self.read(&source, position, pass, progress)?;
+        let beside = Beside {
+            progress,
+            stop: &AtomicBool::new(false),
+            changes: None,
+        };
+        self.read(&source, position, pass, &beside)?;
         self.report.lake_seconds = self.written.as_secs_f64();
         Ok(self.report)
     }
@@ -75,36 +108,64 @@ impl Keeper<'_> {
         }
     }
 
-    /// One pass over the collection, and the deletions that it shows where some may have been missed.
+    /// One pass over the collection, and the deletions that it shows where some may have been missed. Whether it came to
+    /// its end.
     fn read(
         &mut self,
         source: &Source,
         position: Option<Position>,
         pass: Pass,
-        progress: &Progress,
-    ) -> anyhow::Result<()> {
+        beside: &Beside<'_>,
+    ) -> anyhow::Result<bool> {
         let began = Instant::now();
         let mut busy = Duration::ZERO;
-        progress.begin("extract", 0);
+        let mut caught_up = Instant::now();
+        beside.progress.begin("extract", 0);
         let extraction = mongo::extract(
             source,
             position,
             pass,
             &self.dead_ids()?,
             &self.run_settings(),
-            &mut |chunk| {
+            &mut |mut chunk| {
                 let bytes = chunk.counts.bytes;
                 let began = Instant::now();
+                if let Ok(Some(now)) = self.position(source) {
+                    chunk.position.follow_from(&now);
+                }
                 self.take_documents(source.namespace(), chunk)?;
+                if let Some(changes) = beside.changes
+                    && caught_up.elapsed() >= changes.pace.buffer
+                {
+                    self.catch_up(source, changes)?;
+                    caught_up = Instant::now();
+                }
                 busy += began.elapsed();
-                progress.advance(bytes);
-                anyhow::Ok(())
+                beside.progress.advance(bytes);
+                if beside.stop.load(Ordering::Relaxed) {
+                    return Err(Left::Interrupted);
+                }
+                Ok(())
             },
-        )?;
-        progress.end();
-        self.report.warnings.extend(extraction.warnings);
+        );
+        beside.progress.end();
         self.report.extract_seconds += began.elapsed().saturating_sub(busy).as_secs_f64();
-        self.reconcile(source)
+        match extraction {
+            Ok(extraction) => self.report.warnings.extend(extraction.warnings),
+            Err(Left::Interrupted) => return Ok(false),
+            Err(Left::Failed(error)) => return Err(error),
+        }
+        self.reconcile(source)?;
+        Ok(true)
+    }
+
+    /// Brings the changes that wait, amid a pass.
+    fn catch_up(&mut self, source: &Source, changes: &Changes<'_>) -> Result<(), Left> {
+        match self.follow(source, changes, Until::CaughtUp)? {
+            Ending::CaughtUp | Ending::Stopped => Ok(()),
+            // The pass is of a collection that is gone, or what it brought is older than what was missed.
+            Ending::MustBackfill => Err(Left::Interrupted),
+        }
     }
 
     /// Marks as deleted what the lake holds and the collection does not, if events that told so may have been missed.
@@ -124,10 +185,15 @@ impl Keeper<'_> {
     }
 
     fn follow_stream(&mut self, source: &Source, stop: &AtomicBool, printer: &Printer) -> anyhow::Result<()> {
-        let progress = Progress::new(printer);
         let pace = Pace {
             buffer: self.settings.cdc_buffer,
             bytes: CHUNK_BYTES as u64,
+        };
+        let changes = Changes { pace, stop, printer };
+        let beside = Beside {
+            progress: &Progress::new(printer),
+            stop,
+            changes: Some(&changes),
         };
         while !stop.load(Ordering::Relaxed) {
             let (position, warning) = mongo::with_token(source, self.position(source)?)?;
@@ -136,33 +202,41 @@ impl Keeper<'_> {
             }
             self.checkpoint(source.namespace(), &position)?;
             // What is there, or came since the last batch; the stream brings everything after its token.
-            self.read(source, Some(position), increment(self.settings), &progress)?;
-            let position = self.position(source)?.context("the lake has lost the position")?;
+            if !self.read(source, Some(position), increment(self.settings), &beside)? {
+                continue;
+            }
             printer.note(&format!("following {}", source.namespace()));
-            let dead_ids = self.dead_ids()?;
-            let ending = mongo::follow(
-                source,
-                position,
-                &dead_ids,
-                &self.run_settings(),
-                pace,
-                stop,
-                &mut |step| match step {
-                    Step::Commit(chunk) => {
-                        printer.detail(&format!("{} changes to the lake", chunk.counts.rows));
-                        self.take_documents(source.namespace(), *chunk)
-                    }
-                    Step::Say(message) => {
-                        printer.warning(&message);
-                        Ok(())
-                    }
-                },
-            )?;
-            if ending == Ending::Stopped {
+            if self.follow(source, &changes, Until::Stopped)? == Ending::Stopped {
                 break;
             }
         }
         Ok(())
+    }
+
+    /// Brings changes from the lake's position on.
+    fn follow(&mut self, source: &Source, changes: &Changes<'_>, until: Until) -> anyhow::Result<Ending> {
+        let position = self.position(source)?.context("the lake has lost the position")?;
+        let dead_ids = self.dead_ids()?;
+        mongo::follow(
+            source,
+            position,
+            &dead_ids,
+            &self.run_settings(),
+            changes.pace,
+            (until, changes.stop),
+            &mut |step| match step {
+                Step::Commit(chunk) => {
+                    changes
+                        .printer
+                        .detail(&format!("{} changes to the lake", chunk.counts.rows));
+                    self.take_documents(source.namespace(), *chunk)
+                }
+                Step::Say(message) => {
+                    changes.printer.warning(&message);
+                    Ok(())
+                }
+            },
+        )
     }
 
     fn poll(
@@ -172,13 +246,17 @@ impl Keeper<'_> {
         stop: &AtomicBool,
         printer: &Printer,
     ) -> anyhow::Result<()> {
-        let progress = Progress::new(printer);
+        let beside = Beside {
+            progress: &Progress::new(printer),
+            stop,
+            changes: None,
+        };
         let mut is_gone = false;
         while !stop.load(Ordering::Relaxed) {
             let pass = increment(self.settings);
             let position = self.position(source)?;
-            match self.read(source, position, pass, &progress) {
-                Ok(()) => is_gone = false,
+            match self.read(source, position, pass, &beside) {
+                Ok(_) => is_gone = false,
                 Err(error) if is_of_the_source(&error) => {
                     if !is_gone {
                         printer.warning(&format!("{error:#}; trying again until it is back"));

@@ -99,6 +99,34 @@ fn history_that_is_lost_is_told_and_made_up_for() {
 }
 
 #[test]
+fn changes_come_while_the_collection_is_still_being_read() {
+    let Some(world) = World::new() else { return };
+    // More than one chunk, so that there is a pause between two.
+    let long = "long ".repeat(50_000);
+    for first in (0..600).step_by(100) {
+        world.insert((first..first + 100).map(|number| entry(number, &long)).collect());
+    }
+    let mut follower =
+        super::Follower::start_at_once(&mut world.command(&["extract", "--follow", "--verbose"]));
+    let mut number = 10_000;
+    while !follower.has_said("following") {
+        world.insert(vec![entry(number, "meanwhile")]);
+        number += 1;
+    }
+    assert!(follower.has_said("changes to the lake"), "{:?}", follower.heard());
+    follower.wait_for("changes to the lake");
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    assert_eq!(follower.stop(), 0);
+    world.json(&["load"]);
+    let counts =
+        "select count(*) as n, count(*) filter (where length(message) < 200) as small from raw.conversations";
+    assert_eq!(
+        world.lines(counts),
+        [format!("{}|{}", number - 9400, number - 10_000)]
+    );
+}
+
+#[test]
 fn a_dropped_or_renamed_collection_never_ends_the_stream_in_silence() {
     let Some(world) = World::new() else { return };
     world.insert(vec![entry(1, "old"), entry(2, "old")]);

@@ -182,6 +182,12 @@ impl Follower {
         }
     }
 
+    /// Whether it said something with these words.
+    pub(crate) fn has_said(&mut self, words: &str) -> bool {
+        self.heard.extend(self.said.try_iter());
+        self.heard.iter().any(|line| line.contains(words))
+    }
+
     /// What it has said so far and was waited for.
     pub(crate) fn heard(&self) -> &[String] {
         &self.heard
