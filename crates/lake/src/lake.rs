@@ -238,6 +238,14 @@ impl Lake {
         self.table.metadata().properties().get(key).map(String::as_str)
     }
 
+    /// The names of the table's properties that begin so.
+    pub fn properties(&self, prefix: &str) -> impl Iterator<Item = &str> {
+        let names = self.table.metadata().properties().keys();
+        names
+            .map(String::as_str)
+            .filter(move |name| name.starts_with(prefix))
+    }
+
     /// The table's columns as batches of [`read`](Self::read) have them. They may be more than it was opened with.
     pub fn schema(&self) -> &SchemaRef {
         &self.schema

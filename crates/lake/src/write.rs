@@ -58,7 +58,12 @@ pub(crate) struct PlannedFiles {
 impl PlannedFiles {
     /// Splits rows that have the table's schema.
     pub(crate) fn new(table: &Table, batches: Vec<RecordBatch>) -> Result<Self> {
-        let properties = writer_properties(&batches)?;
+        let properties = columns(&batches, is_constant)
+            .into_iter()
+            .fold(writer_properties(&batches)?.into_builder(), |properties, name| {
+                properties.set_column_compression(ColumnPath::new(vec![name]), Compression::UNCOMPRESSED)
+            })
+            .build();
         let partitions = Partitioning::of(table)?.split(batches)?.into();
         let prefix = uuid::Uuid::now_v7().to_string();
         Ok(Self {
@@ -175,7 +180,7 @@ async fn write_partition(
     writer.close().await.map_err(failed)
 }
 
-/// How the columns of these rows, or of more of their kind, are stored.
+/// How the columns of rows of which these are some are stored.
 pub(crate) fn writer_properties(batches: &[RecordBatch]) -> Result<WriterProperties> {
     let level =
         ZstdLevel::try_new(ZSTD_LEVEL).map_err(|error| Error::from_source("set the compression", error))?;
@@ -183,10 +188,6 @@ pub(crate) fn writer_properties(batches: &[RecordBatch]) -> Result<WriterPropert
         .set_created_by(concat!("cclake ", env!("CARGO_PKG_VERSION")).to_owned())
         .set_compression(Compression::ZSTD(level))
         .set_max_row_group_bytes(Some(ROW_GROUP_BYTES));
-    for name in columns(batches, is_constant) {
-        properties =
-            properties.set_column_compression(ColumnPath::new(vec![name]), Compression::UNCOMPRESSED);
-    }
     for name in columns(batches, is_text) {
         let column = ColumnPath::new(vec![name]);
         properties = properties
@@ -220,6 +221,8 @@ fn is_constant(column: &[&ArrayRef]) -> bool {
     }
     match column.first().map(arrow_array::Array::data_type) {
         Some(DataType::Boolean) => true,
+        // Of a text each copy is stored.
+        Some(DataType::Utf8) if is_text(column) => false,
         Some(DataType::Utf8) => same(column.iter().flat_map(|array| array.as_string::<i32>())),
         Some(DataType::Int64) => same(column.iter().flat_map(|array| array.as_primitive::<Int64Type>())),
         Some(DataType::Timestamp(TimeUnit::Microsecond, _)) => same(

@@ -75,6 +75,11 @@ impl<'a> Buffer<'a> {
         self.chunk.counts.documents == 0
     }
 
+    /// Whether fragments of an event are missing.
+    pub(crate) fn is_amid_an_event(&self) -> bool {
+        self.fragments.pending.is_some()
+    }
+
     /// Whether it is further than the last position that was asked for.
     pub(crate) fn has_moved(&self) -> bool {
         self.token.is_some()
@@ -98,6 +103,7 @@ impl<'a> Buffer<'a> {
         let Some(event) = self.fragments.join(event) else {
             return Ok(Effect::Continue);
         };
+        self.documents.set_now(bson::DateTime::now());
         self.chunk.counts.documents += 1;
         self.chunk.counts.bytes += event.as_bytes().len() as u64;
         self.batch_bytes += event.as_bytes().len();

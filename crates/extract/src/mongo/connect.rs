@@ -1,12 +1,12 @@
 //! The connection to a collection, and what goes wrong with one, in sentences that name the setting to look at.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use bson::{Bson, DateTime, Document, RawDocumentBuf, doc};
 use mongodb::{
     Client, Collection, Database,
     error::{Error as DriverError, ErrorKind as DriverErrorKind},
-    options::ClientOptions,
+    options::{ClientOptions, CollectionOptions, ReadPreference, SelectionCriteria},
 };
 use tokio::runtime::Runtime;
 
@@ -57,8 +57,10 @@ pub fn without_secrets(uri: &str) -> String {
         // Not a connection string, so nobody knows what it is: a password perhaps.
         return "***".to_owned();
     };
-    // A password may hold an unescaped `@`, `/` or `?`; the last `@` ends it.
+    // A password may hold an unescaped `@` or `/`; the last `@` ends it.
     let (user, rest) = match rest.rsplit_once('@') {
+        // Behind `?` it may be a password's or an option's, and so may what is before it.
+        Some((user, _)) if user.contains('?') => return format!("{scheme}://***"),
         Some((user, rest)) => (Some(user), rest),
         None => (None, rest),
     };
@@ -83,14 +85,67 @@ pub fn without_secrets(uri: &str) -> String {
 
 fn option_without_secret(option: &str) -> String {
     let Some((name, _)) = option.split_once('=') else {
-        return option.to_owned();
+        return "***".to_owned();
     };
-    let lower = name.to_lowercase();
-    if lower.contains("password") || lower == "authmechanismproperties" {
-        format!("{name}=***")
-    } else {
+    if HARMLESS_OPTIONS.contains(&name.to_lowercase().as_str()) {
         option.to_owned()
+    } else {
+        format!("{name}=***")
     }
+}
+
+/// Options whose values are no secrets, in lower case
+/// (<https://www.mongodb.com/docs/manual/reference/connection-string-options/>).
+const HARMLESS_OPTIONS: [&str; 35] = [
+    "appname",
+    "authmechanism",
+    "authsource",
+    "compressors",
+    "connecttimeoutms",
+    "directconnection",
+    "heartbeatfrequencyms",
+    "journal",
+    "loadbalanced",
+    "localthresholdms",
+    "maxconnecting",
+    "maxidletimems",
+    "maxpoolsize",
+    "maxstalenessseconds",
+    "minpoolsize",
+    "readconcernlevel",
+    "readpreference",
+    "readpreferencetags",
+    "replicaset",
+    "retryreads",
+    "retrywrites",
+    "serverselectiontimeoutms",
+    "sockettimeoutms",
+    "srvmaxhosts",
+    "srvservicename",
+    "ssl",
+    "tls",
+    "tlsallowinvalidcertificates",
+    "tlsallowinvalidhostnames",
+    "tlscafile",
+    "tlscertificatekeyfile",
+    "tlsinsecure",
+    "w",
+    "wtimeoutms",
+    "zlibcompressionlevel",
+];
+
+/// Whether the text repeats something of the connection string that is not shown.
+fn tells_secrets(text: &str, uri: &str) -> bool {
+    let shown = without_secrets(uri);
+    let pieces = |uri: &str| {
+        let pieces = uri.split(|character: char| !character.is_alphanumeric());
+        pieces
+            .filter(|piece| piece.len() > 2)
+            .map(str::to_owned)
+            .collect::<HashSet<_>>()
+    };
+    let hidden = &pieces(uri) - &pieces(&shown);
+    pieces(text).intersection(&hidden).next().is_some()
 }
 
 /// A collection on a server that answered.
@@ -137,7 +192,7 @@ impl Source {
             .map_err(|error| failure(&error, settings))?;
         let database = client.database(&settings.database);
         Ok(Self {
-            collection: database.collection(&settings.collection),
+            collection: database.collection_with_options(&settings.collection, primary()),
             database,
             settings: settings.clone(),
             namespace: settings.namespace(),
@@ -206,6 +261,12 @@ impl Source {
         };
         Ok(ServerTime { clock, order })
     }
+}
+
+/// Rows carry the primary's time, which a secondary's documents may be behind.
+fn primary() -> CollectionOptions {
+    let primary = SelectionCriteria::ReadPreference(ReadPreference::Primary);
+    CollectionOptions::builder().selection_criteria(primary).build()
 }
 
 async fn client(settings: &MongoSettings) -> Result<Client, DriverError> {
@@ -294,6 +355,12 @@ pub(crate) fn failure(error: &DriverError, settings: &MongoSettings) -> Error {
         DriverErrorKind::Io(_) | DriverErrorKind::ConnectionPoolCleared { .. } => format!(
             "MONGO_URI: the connection to {hosts} broke off ({detail}); run it again, and it goes on where it was"
         ),
+        DriverErrorKind::InvalidArgument { .. } if tells_secrets(&detail, &settings.uri) => {
+            "MONGO_URI is no connection string that MongoDB knows: in a user name or a password, write %40 for @, %2F for /, \
+             %3F for ? and %3A for :, and see \
+             https://www.mongodb.com/docs/manual/reference/connection-string-options/ for the options"
+                .to_owned()
+        }
         DriverErrorKind::InvalidArgument { .. } => {
             format!("MONGO_URI (or MONGO_DB, MONGO_COLLECTION) is not valid: {detail}")
         }
@@ -402,23 +469,34 @@ mod tests {
     #[test]
     fn secrets_are_never_shown() {
         for (uri, expected) in [
-            ("mongodb://localhost:27017", "mongodb://localhost:27017"),
             (
                 "mongodb://ada:s3cret@db:27017,db2/x?tls=true",
                 "mongodb://ada:***@db:27017,db2/x?tls=true",
             ),
-            ("mongodb://ada@db", "mongodb://ada@db"),
             ("mongodb+srv://ada:p@ss/w@db/x", "mongodb+srv://ada:***@db/x"),
-            ("mongodb://ada:what?=s3cret@db", "mongodb://ada:***@db"),
+            ("mongodb://ada:what?=s3cret@db", "mongodb://***"),
+            (
+                "mongodb://db/?tls=true&tlsCertificateKeyFilePassword=x@s3cret",
+                "mongodb://***",
+            ),
+            (
+                "mongodb://db/?pasword=s3cret&s3cret",
+                "mongodb://db/?pasword=***&***",
+            ),
             (
                 "mongodb://db/?tlsCertificateKeyFilePassword=s3cret&authMechanismProperties=AWS_SESSION_TOKEN:s3cret",
                 "mongodb://db/?tlsCertificateKeyFilePassword=***&authMechanismProperties=***",
             ),
             ("s3cret", "***"),
         ] {
+            assert_eq!(tells_secrets("got s3cret", uri), uri.contains("s3cret"), "{uri}");
+            assert!(!tells_secrets("got 27017", uri), "{uri}");
             let shown = without_secrets(uri);
             assert!(!shown.contains("s3cret"), "{shown}");
             assert_eq!(shown, expected);
+        }
+        for harmless in ["mongodb://localhost:27017", "mongodb://ada@db"] {
+            assert_eq!(without_secrets(harmless), harmless);
         }
     }
 }

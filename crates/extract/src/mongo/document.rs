@@ -159,6 +159,11 @@ impl DocumentReader {
         }
     }
 
+    /// The time for documents that come from now on.
+    pub(crate) fn set_now(&mut self, now: DateTime) {
+        self.now_us = now.timestamp_millis().saturating_mul(1000);
+    }
+
     /// Appends the document's row.
     ///
     /// # Errors
@@ -179,7 +184,7 @@ impl DocumentReader {
         {
             let from = provenance(trace, shape, &self.namespace, self.now_us, order);
             let as_expected = batch.append(&id, from, line, &record);
-            append_sightings(trace, shape, from, &mut |from| {
+            append_sightings(trace, shape, from, most_copies(line), &mut |from| {
                 _ = batch.append(&id, from, line, &record);
             });
             return Ok(Row { as_expected });
@@ -193,7 +198,7 @@ impl DocumentReader {
         let record = self.decoder.record_of(members);
         let from = provenance(trace, shape, &self.namespace, self.now_us, order);
         let as_expected = batch.append(&id, from, text, &record);
-        append_sightings(trace, shape, from, &mut |from| {
+        append_sightings(trace, shape, from, most_copies(text), &mut |from| {
             _ = batch.append(&id, from, text, &record);
         });
         Ok(Row { as_expected })
@@ -260,20 +265,22 @@ fn provenance<'a>(
     }
 }
 
+/// How many more rows a record may bring: a column of a batch holds two gigabytes.
+fn most_copies(text: &str) -> usize {
+    (1 << 30) / text.len().max(1)
+}
+
 /// Every other place that the record was seen in is a row like the first: a copied line is that in the lake, whatever
 /// way it came.
 fn append_sightings<'a>(
     trace: &Trace<'a>,
     shape: Shape,
     first: Provenance<'a>,
+    most: usize,
     append: &mut dyn FnMut(Provenance<'a>),
 ) {
-    for sighting in trace
-        .sightings
-        .filter(|_| shape == Shape::Own)
-        .into_iter()
-        .flatten()
-    {
+    let sightings = trace.sightings.filter(|_| shape == Shape::Own);
+    for sighting in sightings.into_iter().flatten().take(most) {
         let Some(sighting) = sighting.ok().and_then(RawBsonRef::as_document) else {
             continue;
         };

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     dlq::DeadLetter,
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     id::RecordId,
 };
 
@@ -175,9 +175,10 @@ pub fn extract<E: From<Error>>(
     });
     let mut ledger = Ledger::of(plan);
     let (parts, mut taken) = channel(WAITING_PARTS);
+    let mut readers = Vec::new();
     for _ in 0..settings.threads.max(1) {
         let reader = Reader::new(source, Arc::clone(&shared));
-        source.runtime.spawn(reader.run(parts.clone()));
+        readers.push(source.runtime.spawn(reader.run(parts.clone())));
     }
     drop(parts);
     let mut hand_over = |chunk: Option<Chunk>| match chunk {
@@ -198,7 +199,22 @@ pub fn extract<E: From<Error>>(
         }
         hand_over(ledger.chunk(settings.chunk_bytes as u64))?;
     }
+    for reader in readers {
+        let ended = source.runtime.block_on(reader);
+        ended.map_err(|error| {
+            Error::new(
+                ErrorKind::Thread,
+                format!("a reader of the collection broke: {error}"),
+            )
+        })?;
+    }
+    let unmarked = ledger.seen.unmarked;
     hand_over(ledger.close())?;
+    if unmarked > 0 {
+        extraction.warnings.push(format!(
+            "{unmarked} documents have neither `_synced_at` nor `ingestedAt`, and ids that do not grow: each extract reads them all again"
+        ));
+    }
     Ok(extraction)
 }
 
@@ -245,7 +261,7 @@ impl Ledger {
         if let Some(range) = self.ranges.get_mut(part.work) {
             match range {
                 Some(_) if part.is_last => *range = None,
-                Some(range) => range.after = part.last,
+                Some(range) => range.after = part.last.or(range.after.take()),
                 None => {}
             }
         }

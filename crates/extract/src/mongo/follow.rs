@@ -75,15 +75,32 @@ pub struct Pace {
 }
 
 /// `position` with a token from which every later change can be read, taken before anything else is read, so that
-/// nothing is missed in between; and what to tell, if the position was of another collection.
+/// nothing is missed in between; and what to tell. What was read before anyone followed may have changed since, unseen: with
+/// `history`, all of it is to be read again; without, what is left of an extract under way.
 ///
 /// # Errors
 /// [`ErrorKind::Source`]; a server without a replica set has no stream.
-pub fn with_token(source: &Source, position: Option<Position>) -> Result<(Position, Option<String>)> {
+pub fn with_token(
+    source: &Source,
+    position: Option<Position>,
+    history: bool,
+) -> Result<(Position, Option<String>)> {
     let read = source.runtime.block_on(async {
-        let (mut position, warning) = belonging(source, position, source.uuid().await);
+        let (mut position, mut warning) = belonging(source, position, source.uuid().await);
         if position.stream.is_none() {
-            position.stream = Some(now(source).await?);
+            let is_used = position.is_complete || position.backfill.is_some();
+            if is_used && history {
+                position = reborn(source, None).await?;
+                warning.get_or_insert_with(|| {
+                    format!(
+                        "{}: nobody has followed it so far, so that changes may have been missed: reading all of it once more",
+                        source.namespace
+                    )
+                });
+            } else {
+                position.backfill = None;
+                position.stream = Some(now(source).await?);
+            }
         }
         Ok((position, warning))
     });
@@ -265,7 +282,8 @@ impl<E: From<Error>> Follower<'_, E> {
 
     /// Nothing came: everything before the stream's newest token is in the buffer or in the lake.
     fn note_idle(&mut self, stream: &ChangeStream<RawDocumentBuf>) {
-        let Some(token) = token_of(stream) else {
+        // Between two fragments of an event its token would cut it in half.
+        let Some(token) = token_of(stream).filter(|_| !self.buffer.is_amid_an_event()) else {
             return;
         };
         if let Ok(token) = RawDocumentBuf::try_from(&token) {

@@ -80,8 +80,13 @@ fn is_number(text: &str) -> bool {
     if matches!(text, "NaN" | "Infinity" | "-Infinity") {
         return true;
     }
-    let shape = |byte| matches!(byte, b'0'..=b'9' | b'.' | b'-' | b'E');
-    text.bytes().all(shape) && text.bytes().any(|byte| byte.is_ascii_digit()) && of_decimal(text) == text
+    let unsigned = |text: &str| text.strip_prefix('-').unwrap_or(text).to_owned();
+    let is_digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let rest = unsigned(text);
+    let (mantissa, exponent) = rest.split_once('E').unwrap_or((&rest, "0"));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, "0"));
+    let has_shape = is_digits(whole) && is_digits(fraction) && is_digits(&unsigned(exponent));
+    has_shape && of_decimal(text) == text
 }
 
 /// The exact value of a double: every one has a finite decimal.
@@ -115,7 +120,9 @@ fn of_decimal(text: &str) -> String {
     }
     let length = |text: &str| i64::try_from(text.len()).unwrap_or(i64::MAX);
     let exponent: i64 = exponent.parse().unwrap_or_default();
-    let exponent = exponent - length(fraction) + length(digits) - length(significant);
+    let exponent = exponent
+        .saturating_sub(length(fraction))
+        .saturating_add(length(digits) - length(significant));
     format!("{sign}{}", positioned(significant, exponent))
 }
 
@@ -124,7 +131,7 @@ fn positioned(digits: &str, exponent: i64) -> String {
     let zeros = |count: i64| "0".repeat(usize::try_from(count).unwrap_or_default());
     let length = i64::try_from(digits.len()).unwrap_or(i64::MAX);
     if exponent >= 0 {
-        if exponent > MOST_ZEROS || length + exponent > MOST_DIGITS {
+        if exponent > MOST_ZEROS || length.saturating_add(exponent) > MOST_DIGITS {
             return format!("{digits}E{exponent}");
         }
         return format!("{digits}{}", zeros(exponent));
@@ -133,7 +140,7 @@ fn positioned(digits: &str, exponent: i64) -> String {
     match usize::try_from(whole) {
         Ok(0) => format!("0.{digits}"),
         Ok(whole) => format!("{}.{}", &digits[..whole], &digits[whole..]),
-        Err(_) if -whole > MOST_ZEROS => format!("{digits}E{exponent}"),
+        Err(_) if whole < -MOST_ZEROS => format!("{digits}E{exponent}"),
         Err(_) => format!("0.{}{digits}", zeros(-whole)),
     }
 }
@@ -157,7 +164,11 @@ mod tests {
     #[test]
     fn an_id_is_its_value() {
         let object_id = bson::oid::ObjectId::parse_str("65a4f0c2e1b2c3d4e5f60718").unwrap();
-        let cases: [(Bson, &str); 27] = [
+        let cases: [(Bson, &str); 31] = [
+            ("2026-01-15".into(), "2026-01-15"),
+            ("1.2.3".into(), "1.2.3"),
+            ("-1.5E-7".into(), "-1.5E-7"),
+            ("1E9223372036854775807".into(), "str:1E9223372036854775807"),
             (object_id.into(), "65a4f0c2e1b2c3d4e5f60718"),
             ("65a4f0c2e1b2c3d4e5f60718".into(), "str:65a4f0c2e1b2c3d4e5f60718"),
             ("65A4F0C2E1B2C3D4E5F60718".into(), "65A4F0C2E1B2C3D4E5F60718"),

@@ -75,6 +75,8 @@ pub(crate) fn ties_filter(mark: &Mark) -> Document {
 /// Follows the greatest values among documents as they are read.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct MarkTracker {
+    /// Documents that say nothing of when they were written, and whose ids do not grow.
+    pub(crate) unmarked: u64,
     greatest: BTreeMap<(&'static str, &'static str), Greatest>,
 }
 
@@ -113,7 +115,16 @@ impl MarkTracker {
             }
         }
         if !is_marked && let Some(id) = document.id {
-            self.see_value(ID, id, document.id);
+            match id {
+                // As a rule, what comes later has a greater one.
+                RawBsonRef::ObjectId(_)
+                | RawBsonRef::Int32(_)
+                | RawBsonRef::Int64(_)
+                | RawBsonRef::Double(_)
+                | RawBsonRef::DateTime(_)
+                | RawBsonRef::Timestamp(_) => self.see_value(ID, id, document.id),
+                _ => self.unmarked += 1,
+            }
         }
     }
 
@@ -121,7 +132,8 @@ impl MarkTracker {
         let Ok(value) = Bson::try_from(value) else {
             return;
         };
-        let Some(kind) = type_of(&value) else {
+        // What does not compare with itself is no mark: no mark of its type means that all of the type are read.
+        let Some(kind) = type_of(&value).filter(|_| compare(&value, &value).is_some()) else {
             return;
         };
         let hash = id.map_or(0, tie_hash);
@@ -143,6 +155,7 @@ impl MarkTracker {
 
     /// Takes in what another reader saw of other documents.
     pub(crate) fn merge(&mut self, other: Self) {
+        self.unmarked += other.unmarked;
         for (key, theirs) in other.greatest {
             match self.greatest.get_mut(&key) {
                 None => {
@@ -243,7 +256,18 @@ fn compare(a: &Bson, b: &Bson) -> Option<std::cmp::Ordering> {
         (Bson::String(a), Bson::String(b)) => Some(a.as_bytes().cmp(b.as_bytes())),
         (Bson::ObjectId(a), Bson::ObjectId(b)) => Some(a.bytes().cmp(&b.bytes())),
         (Bson::Timestamp(a), Bson::Timestamp(b)) => Some((a.time, a.increment).cmp(&(b.time, b.increment))),
-        _ => number(a)?.partial_cmp(&number(b)?),
+        _ => match (integer(a), integer(b)) {
+            (Some(a), Some(b)) => Some(a.cmp(&b)),
+            _ => number(a)?.partial_cmp(&number(b)?),
+        },
+    }
+}
+
+fn integer(value: &Bson) -> Option<i64> {
+    match value {
+        Bson::Int32(number) => Some(i64::from(*number)),
+        Bson::Int64(number) => Some(*number),
+        _ => None,
     }
 }
 

@@ -5,8 +5,9 @@ use mongodb::error::Error as DriverError;
 
 use super::{
     connect::{ServerTime, Source},
+    document::Trace,
     extract::Pass,
-    marks,
+    marks::{self, MarkTracker},
     position::{Backfill, Mark, Position},
     ranges::{self, BRACKETS, Range},
 };
@@ -40,14 +41,6 @@ pub(crate) enum Work {
 }
 
 impl Work {
-    /// The last document that need not be read again; an increment has none.
-    pub(crate) fn after(&self) -> Option<&Bson> {
-        match self {
-            Self::Range(range) => range.after.as_ref(),
-            Self::Increment(_) => None,
-        }
-    }
-
     pub(crate) fn filter(&self) -> Document {
         match self {
             Self::Range(range) => range.filter(),
@@ -72,6 +65,7 @@ pub(crate) async fn plan(
     if is_first && !wants_history {
         position.is_complete = true;
         position.marks = marks::from_now_on(time.clock);
+        position.marks.extend(greatest_number(source).await?);
     } else if pass == Pass::Full || is_first {
         position.backfill = Some(Backfill {
             order: time.order,
@@ -161,8 +155,10 @@ async fn cut(source: &Source) -> Result<Vec<Range>, DriverError> {
         .unwrap_or_default();
     let wanted = (count / DOCUMENTS_PER_RANGE + 1).min(MOST_RANGES);
     let wanted = usize::try_from(wanted).unwrap_or(1);
-    let Some((least, most)) = ends(source).await? else {
-        return Ok(Vec::new());
+    let (least, most) = match ends(source).await? {
+        (End::None, _) | (_, End::None) => return Ok(Vec::new()),
+        (End::Id(least), End::Id(most)) => (least, most),
+        _ => return Ok((0..BRACKETS.len()).map(Range::whole).collect()),
     };
     if let (Bson::ObjectId(least), Bson::ObjectId(most)) = (&least, &most) {
         let bracket = marks::bracket_of(&Bson::ObjectId(*least));
@@ -181,8 +177,16 @@ async fn cut(source: &Source) -> Result<Vec<Range>, DriverError> {
     Ok(ranges)
 }
 
-/// The least and the greatest id, from the index; none of an empty collection.
-async fn ends(source: &Source) -> Result<Option<(Bson, Bson)>, DriverError> {
+/// The document at one end of the collection.
+enum End {
+    None,
+    /// Its id is no valid BSON.
+    Unreadable,
+    Id(Bson),
+}
+
+/// The least and the greatest id, from the index.
+async fn ends(source: &Source) -> Result<(End, End), DriverError> {
     let end = async |direction: i32| {
         let first = source
             .collection
@@ -190,10 +194,31 @@ async fn ends(source: &Source) -> Result<Option<(Bson, Bson)>, DriverError> {
             .projection(doc! {"_id": 1})
             .sort(doc! {"_id": direction})
             .await?;
-        let id = first.and_then(|document| Bson::try_from(document.get("_id").ok()??).ok());
-        Ok::<_, DriverError>(id)
+        let Some(first) = first else {
+            return Ok(End::None);
+        };
+        let id = first.get("_id").ok().flatten().map(Bson::try_from);
+        Ok::<_, DriverError>(match id {
+            Some(Ok(id)) => End::Id(id),
+            _ => End::Unreadable,
+        })
     };
-    Ok(end(1).await?.zip(end(-1).await?))
+    Ok((end(1).await?, end(-1).await?))
+}
+
+/// The mark of ids that are numbers, if there are any.
+async fn greatest_number(source: &Source) -> Result<Option<Mark>, DriverError> {
+    let greatest = source
+        .collection
+        .find_one(doc! {"_id": {"$type": "number"}})
+        .projection(doc! {"_id": 1})
+        .sort(doc! {"_id": -1})
+        .await?;
+    let mut seen = MarkTracker::default();
+    if let Some(document) = &greatest {
+        seen.see(&Trace::of(document));
+    }
+    Ok(seen.marks().pop())
 }
 
 /// The types that ids have. The same at both ends proves that all are of one.

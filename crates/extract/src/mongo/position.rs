@@ -84,9 +84,12 @@ impl Position {
         }
     }
 
+    /// What the names of all collections' properties begin with.
+    pub const PREFIX: &str = "cclake.mongodb-position.";
+
     /// The name of the table property for `namespace` (`database.collection`).
     pub fn property(namespace: &str) -> String {
-        format!("cclake.mongodb-position.{namespace}")
+        format!("{}{namespace}", Self::PREFIX)
     }
 
     /// Reads what [`text`](Self::text) wrote.

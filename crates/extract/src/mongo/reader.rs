@@ -3,7 +3,7 @@
 use std::{
     collections::{HashSet, VecDeque},
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use arrow_array::RecordBatch;
@@ -40,6 +40,9 @@ const RETRY_PAUSES: [Duration; 5] = [
     Duration::from_secs(8),
     Duration::from_secs(15),
 ];
+
+/// After this long no more is tried: each try may take as long as looking for a server does.
+const RETRY_FOR: Duration = Duration::from_secs(20);
 
 /// What all readers of a pass share.
 pub(crate) struct Shared {
@@ -84,6 +87,8 @@ pub(crate) struct Reader {
     batch: BatchBuilder,
     /// Bytes of BSON in the batch.
     batch_bytes: usize,
+    /// Documents so far.
+    taken: u64,
     namespace: String,
     shared: Arc<Shared>,
 }
@@ -96,6 +101,7 @@ impl Reader {
             documents: DocumentReader::new(&source.namespace, shared.settings.synced_at_us),
             batch: BatchBuilder::new(BATCH_BYTES),
             batch_bytes: 0,
+            taken: 0,
             namespace: source.namespace.clone(),
             shared,
         }
@@ -129,18 +135,19 @@ impl Reader {
         mut work: Work,
         parts: &Sender<Result<Part, DriverError>>,
     ) -> Result<bool, DriverError> {
-        let mut failures = 0;
+        let (mut failures, mut first) = (0, Instant::now());
         let mut part = Part::new(number);
         loop {
-            let before = work.after().cloned();
+            let before = self.taken;
             match self.read(&mut work, &mut part, parts).await {
                 Ok(is_taken) => return Ok(is_taken),
                 Err(error) => {
-                    self.keep_what_holds(&mut work, &mut part);
-                    if work.after() != before.as_ref() {
-                        failures = 0;
+                    let is_kept = self.keep_what_holds(&mut work, &mut part);
+                    if failures == 0 || (is_kept && self.taken > before) {
+                        (failures, first) = (0, Instant::now());
                     }
-                    let Some(pause) = RETRY_PAUSES.get(failures).filter(|_| is_passing(&error)) else {
+                    let is_worth_it = is_passing(&error) && first.elapsed() < RETRY_FOR;
+                    let Some(pause) = RETRY_PAUSES.get(failures).filter(|_| is_worth_it) else {
                         return Err(error);
                     };
                     failures += 1;
@@ -150,18 +157,20 @@ impl Reader {
         }
     }
 
-    /// Prepares for another cursor after one has failed: of a range, it goes on behind the last document.
-    fn keep_what_holds(&mut self, work: &mut Work, part: &mut Part) {
+    /// Prepares for another cursor after one has failed. Whether it goes on behind the last document, as in a range.
+    fn keep_what_holds(&mut self, work: &mut Work, part: &mut Part) -> bool {
         match work {
             Work::Range(range) => {
                 if let Some(last) = &part.last {
                     range.after = Some(last.clone());
                 }
+                true
             }
             Work::Increment(_) => {
                 *part = Part::new(part.work);
                 self.batch = BatchBuilder::new(BATCH_BYTES);
                 self.batch_bytes = 0;
+                false
             }
         }
     }
@@ -219,6 +228,7 @@ impl Reader {
 
     fn take(&mut self, document: &RawDocument, part: &mut Part) {
         self.batch_bytes += document.as_bytes().len();
+        self.taken += 1;
         part.counts.documents += 1;
         part.counts.bytes += document.as_bytes().len() as u64;
         let trace = Trace::of(document);
@@ -237,8 +247,8 @@ impl Reader {
                     .bury(letter, &self.shared.dead_ids, &mut part.dead_letters);
             }
         }
-        if let Some(id) = trace.id {
-            part.last = Bson::try_from(id).ok();
+        if let Some(Ok(id)) = trace.id.map(Bson::try_from) {
+            part.last = Some(id);
         }
     }
 }

@@ -44,6 +44,29 @@ struct Changes<'a> {
     printer: &'a Printer,
 }
 
+/// A server that is away before it can be followed.
+#[derive(Default)]
+struct Outage {
+    failures: u32,
+}
+
+impl Outage {
+    /// Says so once, and waits: longer each time, up to half a minute.
+    fn wait(&mut self, error: &anyhow::Error, changes: &Changes<'_>) {
+        if self.failures == 0 {
+            changes
+                .printer
+                .warning(&format!("{error:#}; trying again until it is back"));
+        }
+        let pause = Duration::from_millis(500 << self.failures.min(6));
+        self.failures += 1;
+        let until = Instant::now() + pause.min(Duration::from_secs(30));
+        while Instant::now() < until && !changes.stop.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
 /// Why a pass ended early.
 enum Left {
     Interrupted,
@@ -58,7 +81,7 @@ impl<E: Into<anyhow::Error>> From<E> for Left {
 
 impl Keeper<'_> {
     pub(super) fn keep_documents(mut self, pass: Pass, progress: &Progress) -> anyhow::Result<IngestReport> {
-        let source = Source::connect(&self.settings.mongo, self.settings.threads)?;
+        let source = self.connect()?;
         let position = match self.position(&source) {
             // What cannot be read may be read anew, when that was asked for.
             Err(_) if pass == Pass::Full => None,
@@ -81,13 +104,28 @@ impl Keeper<'_> {
         stop: &AtomicBool,
         printer: &Printer,
     ) -> anyhow::Result<IngestReport> {
-        let source = Source::connect(&self.settings.mongo, self.settings.threads)?;
+        let source = self.connect()?;
         match following {
             Following::Stream => self.follow_stream(&source, stop, printer)?,
             Following::Poll(pause) => self.poll(&source, pause, stop, printer)?,
         }
         self.report.lake_seconds = self.written.as_secs_f64();
         Ok(self.report)
+    }
+
+    /// Ids are unique within one collection only.
+    fn connect(&self) -> anyhow::Result<Source> {
+        let own = Position::property(&self.settings.mongo.namespace());
+        let mut others = self.lake.properties(Position::PREFIX).filter(|name| *name != own);
+        if let Some(other) = others.next() {
+            let other = other.strip_prefix(Position::PREFIX).unwrap_or(other);
+            anyhow::bail!(
+                "MONGO_DB, MONGO_COLLECTION: this lake holds the documents of {other}, and those of another collection may have the same \
+                 ids: give {} a data directory of its own (--data-dir)",
+                self.settings.mongo.namespace()
+            );
+        }
+        Ok(Source::connect(&self.settings.mongo, self.settings.threads)?)
     }
 
     fn position(&self, source: &Source) -> anyhow::Result<Option<Position>> {
@@ -195,22 +233,37 @@ impl Keeper<'_> {
             stop,
             changes: Some(&changes),
         };
+        let mut outage = Outage::default();
         while !stop.load(Ordering::Relaxed) {
-            let (position, warning) = mongo::with_token(source, self.position(source)?)?;
-            if let Some(warning) = warning {
-                printer.warning(&warning);
-            }
-            self.checkpoint(source.namespace(), &position)?;
-            // What is there, or came since the last batch; the stream brings everything after its token.
-            if !self.read(source, Some(position), increment(self.settings), &beside)? {
-                continue;
-            }
-            printer.note(&format!("following {}", source.namespace()));
-            if self.follow(source, &changes, Until::Stopped)? == Ending::Stopped {
-                break;
+            match self.follow_once(source, &beside, &changes) {
+                Ok(Ending::Stopped) => break,
+                Ok(_) => outage = Outage::default(),
+                Err(error) if is_of_the_source(&error) => outage.wait(&error, &changes),
+                Err(error) => return Err(error),
             }
         }
         Ok(())
+    }
+
+    /// Reads what is there, and follows until something ends it.
+    fn follow_once(
+        &mut self,
+        source: &Source,
+        beside: &Beside<'_>,
+        changes: &Changes<'_>,
+    ) -> anyhow::Result<Ending> {
+        let history = self.settings.backfill_all_historical;
+        let (position, warning) = mongo::with_token(source, self.position(source)?, history)?;
+        if let Some(warning) = warning {
+            changes.printer.warning(&warning);
+        }
+        self.checkpoint(source.namespace(), &position)?;
+        // What is there, or came since the last batch; the stream brings everything after its token.
+        if !self.read(source, Some(position), increment(self.settings), beside)? {
+            return Ok(Ending::MustBackfill);
+        }
+        changes.printer.note(&format!("following {}", source.namespace()));
+        self.follow(source, changes, Until::Stopped)
     }
 
     /// Brings changes from the lake's position on.

@@ -281,7 +281,7 @@ pub(crate) fn queue(settings: &Settings, run: &Run, letters: &[DeadLetter]) -> a
     Ok(dlq::append(
         folder,
         letters,
-        run.started_at.as_microsecond(),
+        jiff::Timestamp::now().as_microsecond(),
         &run.id,
     )?)
 }

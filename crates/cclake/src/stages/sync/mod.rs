@@ -122,7 +122,7 @@ impl Syncer {
             roots: &self.roots,
             machine: &self.settings.machine,
             user: self.settings.user.as_deref(),
-            now_us: run.started_at.as_microsecond(),
+            now_us: jiff::Timestamp::now().as_microsecond(),
         })?;
         let namespace = self.settings.mongo.namespace();
         let broken = chunk.dead_letters.into_iter().map(|letter| {
@@ -137,8 +137,9 @@ impl Syncer {
         });
         let mut letters: Vec<_> = broken.chain(stored.refused).collect();
         let all = letters.len() as u64;
-        letters.retain(|letter| self.letters.insert(letter.id));
+        letters.retain(|letter| !self.letters.contains(&letter.id));
         queue(&self.settings, run, &letters)?;
+        self.letters.extend(letters.iter().map(|letter| letter.id));
         self.positions.apply(chunk.positions);
         self.positions.stamp = target.stamp().map(str::to_owned);
         self.positions.save(&self.positions_file)?;

@@ -100,6 +100,29 @@ fn documents_without_a_time_are_new_by_their_ids() {
 }
 
 #[test]
+fn ids_that_do_not_grow_hide_nothing() {
+    let Some(world) = World::new() else { return };
+    let plain = |id: Bson| {
+        let mut entry = entry(id, "plain");
+        entry.remove("_synced_at");
+        entry
+    };
+    let bring = |ids: Vec<Bson>| {
+        world.insert(ids.into_iter().map(plain).collect());
+        world.bring(&[])
+    };
+    bring(vec![f64::NAN.into(), 1.into(), "m".into(), (i64::MAX - 9).into()]);
+    let later = bring(vec![(i64::MAX - 8).into(), "a".into()]);
+    assert_eq!(world.contents().len(), 6);
+    assert!(
+        later["warnings"].to_string().contains("ids that do not grow"),
+        "{later}"
+    );
+    // Of the numbers only the mark's own, the texts all.
+    assert_eq!(bring(vec![i64::MAX.into()])["lines"]["read"], 3);
+}
+
+#[test]
 fn history_can_be_left_out_and_brought_later() {
     let Some(world) = World::new() else { return };
     world.insert(vec![entry(1, "old")]);
@@ -109,14 +132,20 @@ fn history_can_be_left_out_and_brought_later() {
         let ran = crate::support::finish(command.env("BACKFILL_ALL_HISTORICAL", "false"));
         assert_eq!(ran.status, 0, "{}", ran.stderr);
     };
+    let untimed = |id: i32, text: &str| {
+        let mut entry = entry(id, text);
+        entry.remove("_synced_at");
+        entry
+    };
+    world.insert(vec![untimed(0, "old")]);
     extract(&[]);
-    world.insert(vec![entry(2, "new")]);
+    world.insert(vec![entry(2, "new"), untimed(3, "new")]);
     extract(&[]);
     world.json(&["load"]);
-    assert_eq!(world.contents(), ["2=new"]);
+    assert_eq!(world.contents(), ["2=new", "3=new"]);
     extract(&["--full-backfill"]);
     world.json(&["load"]);
-    assert_eq!(world.contents(), ["1=old", "2=new"]);
+    assert_eq!(world.contents(), ["0=old", "1=old", "2=new", "3=new"]);
 }
 
 #[test]

@@ -324,3 +324,61 @@ fn what_is_no_text_lies_in_the_dead_letter_queue_once() {
     world.json(&["load"]);
     assert_eq!(world.contents(), ["1=fine", "2=mended"]);
 }
+
+#[test]
+fn an_end_that_cannot_be_read_hides_no_document() {
+    let Some(world) = World::new() else { return };
+    world.insert(vec![
+        entry("aa", "fine"),
+        entry("mm", "fine"),
+        entry("zz", "broken"),
+    ]);
+    let relay = Relay::to(world.server.port());
+    relay.change(b"\x03\0\0\0zz\0", b"\x03\0\0\0z\xff\0");
+    let mut command = world.command(&["extract", "--json"]);
+    let ran = finish(command.env("MONGO_URI", relay.uri()));
+    let report: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(
+        (&report["lines"]["new"], &report["lines"]["dead_lettered"]),
+        (&json!(2), &json!(1))
+    );
+}
+
+#[test]
+fn a_server_that_goes_away_amid_the_first_read_is_waited_for() {
+    let Some(mut world) = World::new() else { return };
+    world.insert(many(2000));
+    let relay = Relay::to(world.server.port());
+    // Before the first read is through.
+    relay.cut_after(300 << 10);
+    let mut command = world.command(&["extract", "--follow", "--verbose"]);
+    command.env("MONGO_URI", relay.uri()).env("BATCH_SIZE", "100");
+    let mut follower = Follower::start_at_once(&mut command);
+    std::thread::sleep(Duration::from_millis(300));
+    world.server.kill();
+    relay.cut_after(usize::MAX);
+    follower.wait_for("trying again");
+    world.server.launch();
+    follower.wait_for("following");
+    assert_eq!(follower.stop(), 0);
+    world.json(&["load"]);
+    assert_eq!(world.contents().len(), 2000);
+}
+
+#[test]
+fn another_collection_wants_a_lake_of_its_own() {
+    let Some(world) = World::new() else { return };
+    world.insert(vec![entry(1, "one")]);
+    world.bring(&[]);
+    world.server.with("claude_logs", "others", async |others| {
+        others.insert_one(entry(1, "two")).await
+    });
+    let mut command = world.command(&["extract"]);
+    let ran = finish(command.env("MONGO_COLLECTION", "others"));
+    assert_eq!(ran.status, 2, "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("claude_logs.entries") && ran.stderr.contains("--data-dir"),
+        "{}",
+        ran.stderr
+    );
+}

@@ -99,6 +99,25 @@ fn history_that_is_lost_is_told_and_made_up_for() {
 }
 
 #[test]
+fn what_changed_before_anyone_followed_is_made_up_for() {
+    let Some(world) = World::new() else { return };
+    world.insert((0..3).map(|number| entry(number, "first")).collect());
+    world.bring(&[]);
+    world.act(async |entries| {
+        entries.delete_one(doc! {"_id": 0}).await?;
+        let change = doc! {"$set": {"message.content": "changed"}};
+        entries.update_one(doc! {"_id": 1}, change).await
+    });
+    let mut follower =
+        super::Follower::start_at_once(&mut world.command(&["extract", "--follow", "--verbose"]));
+    follower.wait_for("nobody has followed it so far");
+    follower.wait_for("following");
+    assert_eq!(follower.stop(), 0);
+    world.json(&["load"]);
+    assert_eq!(world.contents(), ["0=first gone", "1=changed", "2=first"]);
+}
+
+#[test]
 fn changes_come_while_the_collection_is_still_being_read() {
     let Some(world) = World::new() else { return };
     // More than one chunk, so that there is a pause between two.

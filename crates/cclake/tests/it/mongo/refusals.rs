@@ -37,6 +37,15 @@ fn a_wrong_setting_is_named_in_one_sentence() {
         &["MONGO_URI", "no-such-host.invalid"],
     );
     check(&world, &[("MONGO_URI", "s3cret")], &["MONGO_URI"]);
+    for uri in [
+        "mongodb://ada:s3cret?x@127.0.0.1:1",
+        "mongodb://127.0.0.1:1/?authMechanismProperties=s3cret",
+        "mongodb://127.0.0.1:1/?tls=true&tlsCertificateKeyFilePassword=x@s3cret",
+    ] {
+        check(&world, &[("MONGO_URI", uri)], &["MONGO_URI"]);
+        let config = finish(world.command(&["config"]).env("MONGO_URI", uri));
+        assert!(!config.stdout.contains("s3cret"), "{}", config.stdout);
+    }
     check(&world, &[("MONGO_DB", "no_such")], &["MONGO_DB", "no_such"]);
     check(
         &world,
