@@ -36,10 +36,11 @@ const SWEEP_PAUSE: Duration = Duration::from_hours(1);
 pub struct MaintainOptions {
     /// Only find out what would be done.
     pub dry_run: bool,
-    /// The most snapshots to keep. The current one stays, and what branches and tags of other programs point to.
+    /// The most snapshots to keep, however young the others are. The current one stays, and what branches and tags of
+    /// other programs point to.
     pub keep_snapshots: usize,
-    /// How long an older snapshot stays, and a file that no snapshot refers to: at least as long as anyone takes to read
-    /// the table or to write what is then committed.
+    /// How long an older one of them stays, and a data file that no snapshot refers to: at least as long as anyone takes to
+    /// read the table or to write what is then committed.
     pub min_age: Duration,
 }
 

@@ -118,6 +118,7 @@ impl Watcher {
             return Ok(Vec::new());
         };
         if self.seen.as_ref() == Some(&found.files) {
+            self.pulse.done();
             return Ok(Vec::new());
         }
         let files = found.files.clone();
