@@ -147,8 +147,8 @@ const WAITING_PARTS: usize = 2;
 /// Reads what `pass` says from `position` on and hands it over chunk by chunk.
 ///
 /// # Errors
-/// The first error of `on_chunk`, after which nothing more is read; or [`ErrorKind::Source`](crate::ErrorKind::Source). What was committed stays,
-/// and the next pass goes on there.
+/// The first error of `on_chunk`, after which nothing more is read; or [`ErrorKind::Source`]. What was committed stays, and
+/// the next pass goes on there.
 #[expect(clippy::implicit_hasher, reason = "one hasher is enough")]
 pub fn extract<E: From<Error>>(
     source: &Source,

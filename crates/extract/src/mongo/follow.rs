@@ -61,7 +61,7 @@ pub enum Ending {
 pub enum Until {
     /// Never.
     Stopped,
-    /// When nothing more comes, or after [`Pace::buffer`].
+    /// When nothing more comes, or after the time of [`Pace::buffer`].
     CaughtUp,
 }
 
