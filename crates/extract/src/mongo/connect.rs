@@ -1,6 +1,6 @@
 //! The connection to a collection, and what goes wrong with one, in sentences that name the setting to look at.
 
-use std::{collections::HashSet, time::Duration};
+use std::time::Duration;
 
 use bson::{Bson, DateTime, Document, RawDocumentBuf, doc};
 use mongodb::{
@@ -10,7 +10,10 @@ use mongodb::{
 };
 use tokio::runtime::Runtime;
 
-use super::reader::is_passing;
+use super::{
+    reader::is_passing,
+    secrets::{tells_secrets, without_secrets},
+};
 use crate::{
     batch::ChangeOrder,
     error::{Context as _, Error, ErrorKind, Result},
@@ -49,103 +52,6 @@ impl std::fmt::Debug for MongoSettings {
             .field("namespace", &self.namespace())
             .finish_non_exhaustive()
     }
-}
-
-/// A connection string as it may be shown: without password, certificate passwords and session tokens.
-pub fn without_secrets(uri: &str) -> String {
-    let Some((scheme, rest)) = uri.split_once("://") else {
-        // Not a connection string, so nobody knows what it is: a password perhaps.
-        return "***".to_owned();
-    };
-    // A password may hold an unescaped `@` or `/`; the last `@` ends it.
-    let (user, rest) = match rest.rsplit_once('@') {
-        // Behind `?` it may be a password's or an option's, and so may what is before it.
-        Some((user, _)) if user.contains('?') => return format!("{scheme}://***"),
-        Some((user, rest)) => (Some(user), rest),
-        None => (None, rest),
-    };
-    let user = user.map(|user| match user.split_once(':') {
-        Some((name, _)) => format!("{name}:***@"),
-        None => format!("{user}@"),
-    });
-    let (hosts, options) = match rest.split_once('?') {
-        Some((hosts, options)) => (hosts, Some(options)),
-        None => (rest, None),
-    };
-    let options = options.map(|options| {
-        let shown: Vec<_> = options.split('&').map(option_without_secret).collect();
-        format!("?{}", shown.join("&"))
-    });
-    format!(
-        "{scheme}://{}{hosts}{}",
-        user.unwrap_or_default(),
-        options.unwrap_or_default()
-    )
-}
-
-fn option_without_secret(option: &str) -> String {
-    let Some((name, _)) = option.split_once('=') else {
-        return "***".to_owned();
-    };
-    if HARMLESS_OPTIONS.contains(&name.to_lowercase().as_str()) {
-        option.to_owned()
-    } else {
-        format!("{name}=***")
-    }
-}
-
-/// Options whose values are no secrets, in lower case
-/// (<https://www.mongodb.com/docs/manual/reference/connection-string-options/>).
-const HARMLESS_OPTIONS: [&str; 35] = [
-    "appname",
-    "authmechanism",
-    "authsource",
-    "compressors",
-    "connecttimeoutms",
-    "directconnection",
-    "heartbeatfrequencyms",
-    "journal",
-    "loadbalanced",
-    "localthresholdms",
-    "maxconnecting",
-    "maxidletimems",
-    "maxpoolsize",
-    "maxstalenessseconds",
-    "minpoolsize",
-    "readconcernlevel",
-    "readpreference",
-    "readpreferencetags",
-    "replicaset",
-    "retryreads",
-    "retrywrites",
-    "serverselectiontimeoutms",
-    "sockettimeoutms",
-    "srvmaxhosts",
-    "srvservicename",
-    "ssl",
-    "tls",
-    "tlsallowinvalidcertificates",
-    "tlsallowinvalidhostnames",
-    "tlscafile",
-    "tlscertificatekeyfile",
-    "tlsinsecure",
-    "w",
-    "wtimeoutms",
-    "zlibcompressionlevel",
-];
-
-/// Whether the text repeats something of the connection string that is not shown.
-fn tells_secrets(text: &str, uri: &str) -> bool {
-    let shown = without_secrets(uri);
-    let pieces = |uri: &str| {
-        let pieces = uri.split(|character: char| !character.is_alphanumeric());
-        pieces
-            .filter(|piece| piece.len() > 2)
-            .map(str::to_owned)
-            .collect::<HashSet<_>>()
-    };
-    let hidden = &pieces(uri) - &pieces(&shown);
-    pieces(text).intersection(&hidden).next().is_some()
 }
 
 /// A collection on a server that answered.
@@ -460,43 +366,4 @@ pub(crate) fn hosts(uri: &str) -> String {
     let rest = rest.split('?').next().unwrap_or_default();
     let rest = rest.rsplit_once('@').map_or(rest, |(_, hosts)| hosts);
     rest.split('/').next().unwrap_or_default().to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn secrets_are_never_shown() {
-        for (uri, expected) in [
-            (
-                "mongodb://ada:s3cret@db:27017,db2/x?tls=true",
-                "mongodb://ada:***@db:27017,db2/x?tls=true",
-            ),
-            ("mongodb+srv://ada:p@ss/w@db/x", "mongodb+srv://ada:***@db/x"),
-            ("mongodb://ada:what?=s3cret@db", "mongodb://***"),
-            (
-                "mongodb://db/?tls=true&tlsCertificateKeyFilePassword=x@s3cret",
-                "mongodb://***",
-            ),
-            (
-                "mongodb://db/?pasword=s3cret&s3cret",
-                "mongodb://db/?pasword=***&***",
-            ),
-            (
-                "mongodb://db/?tlsCertificateKeyFilePassword=s3cret&authMechanismProperties=AWS_SESSION_TOKEN:s3cret",
-                "mongodb://db/?tlsCertificateKeyFilePassword=***&authMechanismProperties=***",
-            ),
-            ("s3cret", "***"),
-        ] {
-            assert_eq!(tells_secrets("got s3cret", uri), uri.contains("s3cret"), "{uri}");
-            assert!(!tells_secrets("got 27017", uri), "{uri}");
-            let shown = without_secrets(uri);
-            assert!(!shown.contains("s3cret"), "{shown}");
-            assert_eq!(shown, expected);
-        }
-        for harmless in ["mongodb://localhost:27017", "mongodb://ada@db"] {
-            assert_eq!(without_secrets(harmless), harmless);
-        }
-    }
 }

@@ -8,6 +8,7 @@
 mod connect;
 mod extract;
 mod position;
+mod secrets;
 
 mod marks;
 mod plan;
@@ -25,9 +26,10 @@ mod json;
 mod record;
 mod sync;
 
-pub use connect::{MongoSettings, Source, without_secrets};
+pub use connect::{MongoSettings, Source};
 pub use extract::{Chunk, Counts, Extraction, Pass, Settings, extract};
 pub use follow::{Ending, Pace, Step, Until, follow, with_token};
 pub use position::Position;
 pub use reconcile::{DeletedAt, Holdings, deletions, subtract_present};
+pub use secrets::without_secrets;
 pub use sync::{Lines, Stored, Target, dead_letter as sync_letter};
