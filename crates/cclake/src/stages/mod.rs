@@ -1,5 +1,6 @@
 //! The stages as the conductor runs them: source → lake → raw, then raw → gold.
 
+mod backoff;
 mod blueprint;
 mod build;
 mod external;

@@ -65,13 +65,15 @@ pub enum Until {
     CaughtUp,
 }
 
-/// How changes are gathered.
+/// How changes are gathered, and for how long.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
     /// Time after which changes are committed.
     pub buffer: Duration,
     /// Bytes of events after which they are committed earlier.
     pub bytes: u64,
+    /// When it is enough.
+    pub until: Until,
 }
 
 /// `position` with a token from which every later change can be read, taken before anything else is read, so that
@@ -130,7 +132,7 @@ async fn now(source: &Source) -> Result<StreamPosition, DriverError> {
     Err(DriverError::custom("the server gives no resume token"))
 }
 
-/// Follows the stream from `position`, which must have a token, until `stop` is set or `until` is reached.
+/// Follows the stream from `position`, which must have a token, until `stop` is set or [`Pace::until`] is reached.
 ///
 /// Servers that go away are waited for. Nothing is lost and nothing doubled by that: the stream goes on behind the last
 /// event seen. `dead_ids` is what the dead letter queue holds.
@@ -144,13 +146,12 @@ pub fn follow<E: From<Error>>(
     dead_ids: &HashSet<RecordId>,
     settings: &Settings,
     pace: Pace,
-    (until, stop): (Until, &AtomicBool),
+    stop: &AtomicBool,
     on_step: &mut dyn FnMut(Step) -> Result<(), E>,
 ) -> Result<Ending, E> {
     Follower {
         source,
         pace,
-        until,
         stop,
         on_step,
         buffer: Buffer::new(settings, dead_ids, &source.namespace, position),
@@ -166,7 +167,6 @@ pub fn follow<E: From<Error>>(
 struct Follower<'a, E> {
     source: &'a Source,
     pace: Pace,
-    until: Until,
     stop: &'a AtomicBool,
     on_step: &'a mut dyn FnMut(Step) -> Result<(), E>,
     buffer: Buffer<'a>,
@@ -246,7 +246,7 @@ impl<E: From<Error>> Follower<'_, E> {
             if effect == Effect::End || !stream.is_alive() {
                 return self.end().map_err(Break::Step);
             }
-            if self.until == Until::CaughtUp && (is_idle || self.began.elapsed() >= self.pace.buffer) {
+            if self.pace.until == Until::CaughtUp && (is_idle || self.began.elapsed() >= self.pace.buffer) {
                 return Ok(Ending::CaughtUp);
             }
             if self.is_due() {

@@ -15,6 +15,7 @@ use cclake_lake::Lake;
 use super::{IngestReport, Keeper, LineCounts, News, increment, queue};
 use crate::printer::Printer;
 use crate::progress::Progress;
+use crate::stages::backoff::{Backoff, is_away};
 
 /// Bytes of BSON per lake snapshot. As Arrow they are about twice that, and half as many are read meanwhile.
 const CHUNK_BYTES: usize = 64 << 20;
@@ -42,29 +43,6 @@ struct Changes<'a> {
     pace: Pace,
     stop: &'a AtomicBool,
     printer: &'a Printer,
-}
-
-/// A server that is away before it can be followed.
-#[derive(Default)]
-struct Outage {
-    failures: u32,
-}
-
-impl Outage {
-    /// Says so once, and waits: longer each time, up to half a minute.
-    fn wait(&mut self, error: &anyhow::Error, changes: &Changes<'_>) {
-        if self.failures == 0 {
-            changes
-                .printer
-                .warning(&format!("{error:#}; trying again until it is back"));
-        }
-        let pause = Duration::from_millis(500 << self.failures.min(6));
-        self.failures += 1;
-        let until = Instant::now() + pause.min(Duration::from_secs(30));
-        while Instant::now() < until && !changes.stop.load(Ordering::Relaxed) {
-            std::thread::sleep(Duration::from_millis(50));
-        }
-    }
 }
 
 /// Why a pass ended early.
@@ -226,6 +204,7 @@ impl Keeper<'_> {
         let pace = Pace {
             buffer: self.settings.cdc_buffer,
             bytes: CHUNK_BYTES as u64,
+            until: Until::Stopped,
         };
         let changes = Changes { pace, stop, printer };
         let beside = Beside {
@@ -233,12 +212,17 @@ impl Keeper<'_> {
             stop,
             changes: Some(&changes),
         };
-        let mut outage = Outage::default();
+        let mut outage: Option<Backoff> = None;
         while !stop.load(Ordering::Relaxed) {
-            match self.follow_once(source, &beside, &changes) {
+            match self.follow_once(source, &beside, &changes, &mut outage) {
                 Ok(Ending::Stopped) => break,
-                Ok(_) => outage = Outage::default(),
-                Err(error) if is_of_the_source(&error) => outage.wait(&error, &changes),
+                Ok(_) => {}
+                Err(error) if is_away(&error) => {
+                    if outage.is_none() {
+                        printer.warning(&format!("{error:#}; trying again until it is back"));
+                    }
+                    wait(outage.get_or_insert_default().next_pause(), stop);
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -251,6 +235,7 @@ impl Keeper<'_> {
         source: &Source,
         beside: &Beside<'_>,
         changes: &Changes<'_>,
+        outage: &mut Option<Backoff>,
     ) -> anyhow::Result<Ending> {
         let history = self.settings.backfill_all_historical;
         let (position, warning) = mongo::with_token(source, self.position(source)?, history)?;
@@ -262,6 +247,7 @@ impl Keeper<'_> {
         if !self.read(source, Some(position), increment(self.settings), beside)? {
             return Ok(Ending::MustBackfill);
         }
+        *outage = None;
         changes.printer.note(&format!("following {}", source.namespace()));
         self.follow(source, changes, Until::Stopped)
     }
@@ -275,8 +261,11 @@ impl Keeper<'_> {
             position,
             &dead_ids,
             &self.run_settings(),
-            changes.pace,
-            (until, changes.stop),
+            Pace {
+                until,
+                ..changes.pace
+            },
+            changes.stop,
             &mut |step| match step {
                 Step::Commit(chunk) => {
                     changes
@@ -310,7 +299,7 @@ impl Keeper<'_> {
             let position = self.position(source)?;
             match self.read(source, position, pass, &beside) {
                 Ok(_) => is_gone = false,
-                Err(error) if is_of_the_source(&error) => {
+                Err(error) if is_away(&error) => {
                     if !is_gone {
                         printer.warning(&format!("{error:#}; trying again until it is back"));
                     }
@@ -318,10 +307,7 @@ impl Keeper<'_> {
                 }
                 Err(error) => return Err(error),
             }
-            let until = Instant::now() + pause;
-            while Instant::now() < until && !stop.load(Ordering::Relaxed) {
-                std::thread::sleep(Duration::from_millis(50));
-            }
+            wait(pause, stop);
         }
         Ok(())
     }
@@ -353,11 +339,12 @@ impl Keeper<'_> {
     }
 }
 
-fn is_of_the_source(error: &anyhow::Error) -> bool {
-    let kind = error
-        .downcast_ref::<cclake_extract::Error>()
-        .map(cclake_extract::Error::kind);
-    kind == Some(cclake_extract::ErrorKind::SourceAway)
+/// Until it is time, or the command is to end.
+fn wait(pause: Duration, stop: &AtomicBool) {
+    let until = Instant::now() + pause;
+    while Instant::now() < until && !stop.load(Ordering::Relaxed) {
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
 
 /// What the lake holds of a collection.

@@ -3,21 +3,19 @@
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
+use cclake_extract::SourceFile;
 use cclake_extract::mongo::{MongoSettings, Target};
-use cclake_extract::{ErrorKind, SourceFile};
 
 use super::{Pulse, Syncer};
+use crate::stages::backoff::{Backoff, is_away};
 
 /// How often the files are looked at.
 const POLL: Duration = Duration::from_secs(1);
 
 /// How often the server is asked whether it is there and the collection still the same.
 const HEARTBEAT: Duration = Duration::from_secs(10);
-
-/// The shortest and the longest pause after a failure.
-const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
 
 /// What a person should hear.
 #[derive(Debug)]
@@ -61,9 +59,10 @@ pub(crate) fn watch(mut syncer: Syncer, pulse: &Arc<Pulse>, events: &Sender<Even
                 let first = trouble.as_ref().is_none_or(|trouble| trouble.is_away != is_away);
                 let trouble = trouble.get_or_insert(Trouble {
                     is_away,
-                    pause: PAUSES[0],
+                    backoff: Backoff::default(),
                 });
-                let pause = trouble.next_pause(is_away);
+                trouble.is_away = is_away;
+                let pause = trouble.backoff.next_pause();
                 let told =
                     format!("{error:#}; trying again until it works: nothing is lost, the files keep it");
                 (first.then_some(Event::Warning(told)).into_iter().collect(), pause)
@@ -81,24 +80,7 @@ pub(crate) fn watch(mut syncer: Syncer, pulse: &Arc<Pulse>, events: &Sender<Even
 /// A failure that lasts.
 struct Trouble {
     is_away: bool,
-    pause: Duration,
-}
-
-impl Trouble {
-    /// Twice the last one, and never the same for many who lost one server.
-    fn next_pause(&mut self, is_away: bool) -> Duration {
-        self.is_away = is_away;
-        let nanos = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        let chance = f64::from(nanos.map_or(0, |time| time.subsec_nanos())) / 1e9;
-        let pause = self.pause.mul_f64(0.5 + chance / 2.0);
-        self.pause = (self.pause * 2).min(PAUSES[1]);
-        pause
-    }
-}
-
-fn is_away(error: &anyhow::Error) -> bool {
-    let error = error.downcast_ref::<cclake_extract::Error>();
-    error.is_some_and(|error| error.kind() == ErrorKind::SourceAway)
+    backoff: Backoff,
 }
 
 struct Watcher {
