@@ -9,6 +9,7 @@ CPU seconds are the program's, not the server's. Needs Linux and the PyPI packag
 
 import argparse
 import collections
+import contextlib
 import datetime
 import json
 import os
@@ -34,16 +35,21 @@ def free_port():
         return listener.getsockname()[1]
 
 
-def start_server(program, folder):
-    """The server's process and a client, once it answers."""
+@contextlib.contextmanager
+def started(program, folder):
+    """A client of a server of our own, once it answers, and its URI; stopped at the end."""
     port = free_port()
     process = subprocess.Popen(
         [program, "--host", "127.0.0.1", "--port", str(port), "--storage-path", folder, "--log-level", "WARNING",
          "--cache-size", "2G", "--oplog-max-entries", "5000000"],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     client = pymongo.MongoClient(f"mongodb://127.0.0.1:{port}/?directConnection=true", serverSelectionTimeoutMS=60000)
-    client.admin.command("ping")
-    return process, client, f"mongodb://127.0.0.1:{port}/?directConnection=true"
+    try:
+        client.admin.command("ping")
+        yield client, f"mongodb://127.0.0.1:{port}/?directConnection=true"
+    finally:
+        process.terminate()
+        process.wait()
 
 
 def documents(logs):
@@ -91,13 +97,8 @@ def main():
     parser.add_argument("--rivet")
     parser.add_argument("--events", type=int, default=500_000)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        server, client, uri = start_server(options.server, f"{folder}/server")
-        try:
-            compare(options, client, uri, folder)
-        finally:
-            server.terminate()
-            server.wait()
+    with tempfile.TemporaryDirectory() as folder, started(options.server, f"{folder}/server") as (client, uri):
+        compare(options, client, uri, folder)
 
 
 def compare(options, client, uri, folder):
@@ -157,11 +158,8 @@ def sizes(options, database, env, folder):
     print("| documents | KB each | seconds | CPU seconds | MB of BSON per CPU second | peak MB |\n|---|---|---|---|---|---|", flush=True)
     for count, length in SIZES:
         for first in range(0, count, 500):
-            database.sizes.insert_many([{
-                "type": "user", "sessionId": f"s{number % 97}", "uuid": f"{number:032x}",
-                "timestamp": f"2026-02-{number % 28 + 1:02}T10:00:00.000Z",
-                "message": {"role": "user", "content": " ".join(dice.choices(words, k=length))},
-            } for number in range(first, min(first + 500, count))], ordered=False)
+            some = range(first, min(first + 500, count))
+            database.sizes.insert_many([record(number, " ".join(dice.choices(words, k=length))) for number in some], ordered=False)
         megabytes = database.command("collStats", "sizes")["size"] / 1e6
         data = f"{folder}/sizes-{count}"
         wall, cpu, peak, _ = bench.run([options.cclake, "extract", "--quiet"],
@@ -170,6 +168,17 @@ def sizes(options, database, env, folder):
         database.drop_collection("sizes")
         shutil.rmtree(data)
     print()
+
+
+def event(number):
+    """A record of about 1 KB of BSON."""
+    text = "lorem ipsum dolor sit amet consectetur "
+    return record(number, f"{number * 7919 % 1000003} " + text[number % 37:] + text * 19) | {"_id": number}
+
+
+def record(number, content):
+    return {"type": "user", "sessionId": f"s{number % 97}", "uuid": f"{number:032x}",
+            "timestamp": f"2026-02-{number % 28 + 1:02}T10:00:00.000Z", "message": {"role": "user", "content": content}}
 
 
 def drain(options, database, env, folder):
@@ -194,13 +203,8 @@ def drain(options, database, env, folder):
 
     start = lambda: subprocess.Popen(follow, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     wait_for(start(), None)
-    text = "lorem ipsum dolor sit amet consectetur "
     for first in range(0, options.events, 5000):
-        events.insert_many([{
-            "_id": number, "type": "user", "sessionId": f"s{number % 97}", "uuid": f"{number:032x}",
-            "timestamp": f"2026-02-{number % 28 + 1:02}T10:00:00.000Z",
-            "message": {"role": "user", "content": f"{number * 7919 % 1000003} " + text[number % 37:] + text * 19},
-        } for number in range(first, min(first + 5000, options.events))], ordered=False)
+        events.insert_many(map(event, range(first, min(first + 5000, options.events))), ordered=False)
     began = time.perf_counter()
     usage = wait_for(start(), options.events)
     cpu = usage.ru_utime + usage.ru_stime

@@ -21,17 +21,7 @@ import tempfile
 import threading
 import time
 
-from bench_mongo import start_server
-
-# As in the drain of bench_mongo.py: about 1 KB of BSON.
-TEXT = "lorem ipsum dolor sit amet consectetur " * 20
-
-
-def event(number):
-    return {"_id": number, "type": "user", "sessionId": f"s{number % 97}", "uuid": f"{number:032x}",
-            "timestamp": f"2026-02-{number % 28 + 1:02}T10:00:00.000Z",
-            "message": {"role": "user", "content": f"{number * 7919 % 1000003} {TEXT}"}}
-
+from bench_mongo import event, started
 
 class Lake:
     """How many rows the table's current snapshot has."""
@@ -72,11 +62,10 @@ def resident_mb(pid):
     return int(line.split()[1]) / 1024
 
 
-def soak(options, folder):
-    server, client, uri = start_server(options.server, f"{folder}/server")
+def soak(options, client, uri, folder):
     env = os.environ | {"CCLAKE_SOURCE": "mongodb", "MONGO_URI": uri, "MONGO_DB": "soak", "MONGO_COLLECTION": "events",
                         "CCLAKE_DATA_DIR": f"{folder}/data", "CDC_BUFFER_SECONDS": str(options.buffer)}
-    client.soak.events.insert_one(event(-1))
+    client.soak.events.insert_one({"_id": -1, "type": "message"})
     follower = subprocess.Popen([options.cclake, "extract", "--follow"], env=env, stdout=subprocess.DEVNULL,
                                 stderr=subprocess.PIPE, text=True)
     try:
@@ -86,8 +75,6 @@ def soak(options, folder):
     finally:
         follower.send_signal(signal.SIGINT)
         follower.wait()
-        server.terminate()
-        server.wait()
 
 
 def watch(options, collection, follower, lake):
@@ -119,8 +106,8 @@ def main():
     parser.add_argument("--rate", type=int, default=500)
     parser.add_argument("--buffer", type=float, default=1)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        written, late, memory = soak(options, folder)
+    with tempfile.TemporaryDirectory() as folder, started(options.server, f"{folder}/server") as (client, uri):
+        written, late, memory = soak(options, client, uri, folder)
     cuts = statistics.quantiles(late, n=100)
     third = len(memory) // 3
     print(f"{written:,} events in {options.minutes:g} minutes, {len(late):,} in the lake; buffer {options.buffer:g} s")

@@ -20,7 +20,7 @@ import time
 
 from pyiceberg.catalog.sql import SqlCatalog
 
-from bench_mongo import start_server
+from bench_mongo import record, started
 
 # Seconds after which a process is killed; a full extract of 40,000 documents takes about two.
 WITHIN = 3.0
@@ -33,9 +33,7 @@ def now():
 
 
 def document(key, version):
-    return {"_id": key, "type": "user", "sessionId": "s", "uuid": str(key), "slug": f"v{version}",
-            "timestamp": f"2026-02-{len(str(key)) + 10}T10:00:00.000Z", "_synced_at": now(),
-            "message": {"role": "user", "content": f"{key} {TEXT}"}}
+    return record(len(str(key)), f"{key} {TEXT}") | {"_id": key, "uuid": str(key), "slug": f"v{version}", "_synced_at": now()}
 
 
 class Writer(threading.Thread):
@@ -171,14 +169,9 @@ def main():
     options = parser.parse_args()
     print(f"seed {options.seed}\n\n| extract | kills | documents | rows in the lake | lost or old | doubled |\n|---|---|---|---|---|---|",
           flush=True)
-    with tempfile.TemporaryDirectory() as folder:
-        server, client, uri = start_server(options.server, f"{folder}/server")
-        try:
-            bad = torture(options, client, uri, folder, "full", Torture.kill_full, Torture.finish_full, deletes=False)
-            bad += torture(options, client, uri, folder, "follow", Torture.kill_following, Torture.finish_following, deletes=True)
-        finally:
-            server.terminate()
-            server.wait()
+    with tempfile.TemporaryDirectory() as folder, started(options.server, f"{folder}/server") as (client, uri):
+        bad = torture(options, client, uri, folder, "full", Torture.kill_full, Torture.finish_full, deletes=False)
+        bad += torture(options, client, uri, folder, "follow", Torture.kill_following, Torture.finish_following, deletes=True)
     sys.exit(bad != 0)
 
 

@@ -4,12 +4,13 @@
 //! Every JSON object becomes a row of [`schema`]; what is none goes to the dead letter queue ([`dlq`]); a file that
 //! cannot be read is a warning. Nothing is fatal but a failing commit.
 //!
-//! A second source (MongoDB) gets a module of its own beside `blocks` and `parse`: it yields documents with a resume
-//! token instead of lines with an offset, and shares `decode`, `json_text`, `batch` and `dlq`.
+//! [`mongo`] is the other source: documents with a position in their collection instead of lines with an offset. Both share
+//! `decode`, `batch` and [`dlq`].
 
 mod jsonl;
 pub mod mongo;
 
+mod backoff;
 mod batch;
 mod decode;
 mod json_text;
@@ -23,6 +24,7 @@ mod retry;
 #[cfg(test)]
 mod tests;
 
+pub use backoff::Backoff;
 pub use batch::schema;
 pub use error::{Error, ErrorKind, Result};
 pub use id::RecordId;

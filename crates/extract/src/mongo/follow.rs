@@ -22,6 +22,7 @@ use super::{
     reader::is_passing,
 };
 use crate::{
+    backoff::Backoff,
     error::{Error, ErrorKind, Result},
     id::RecordId,
 };
@@ -31,9 +32,6 @@ const AWAIT: Duration = Duration::from_millis(250);
 
 /// An idle stream's token is kept this often, or a quiet collection would age out of the server's log.
 const IDLE_CHECKPOINT: Duration = Duration::from_mins(1);
-
-/// The first and the longest pause before a server that is gone is asked again.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 
 /// What following brings.
 #[derive(Debug)]
@@ -159,7 +157,7 @@ pub fn follow<E: From<Error>>(
         first: None,
         kept: Instant::now(),
         must_keep: false,
-        failures: 0,
+        outage: None,
     }
     .run()
 }
@@ -177,8 +175,8 @@ struct Follower<'a, E> {
     kept: Instant,
     /// Whether the position must be committed though it brings no rows.
     must_keep: bool,
-    /// Failures in a row.
-    failures: u32,
+    /// While the server is away.
+    outage: Option<Backoff>,
 }
 
 /// What breaks a stream off: the server, which may come back, or our own side.
@@ -231,7 +229,7 @@ impl<E: From<Error>> Follower<'_, E> {
         let mut stream = runtime.block_on(open(self.source, position.map(|stream| stream.token)))?;
         while !self.is_stopped() {
             let event = runtime.block_on(stream.next_if_any())?;
-            if std::mem::take(&mut self.failures) > 0 {
+            if self.outage.take().is_some() {
                 self.say("the server is back").map_err(Break::Step)?;
             }
             let (mut effect, mut is_idle) = (Effect::Continue, false);
@@ -312,13 +310,11 @@ impl<E: From<Error>> Follower<'_, E> {
 
     /// Says once that the server is gone, and waits a while.
     fn wait(&mut self, error: &DriverError) -> Result<(), E> {
-        if self.failures == 0 {
+        if self.outage.is_none() {
             let message = format!("{}; trying again until it is back", self.source.failure(error));
             (self.on_step)(Step::Say(message))?;
         }
-        let doubled = PAUSES.0.saturating_mul(1 << self.failures.min(10));
-        self.failures = self.failures.saturating_add(1);
-        let until = Instant::now() + doubled.min(PAUSES.1).mul_f64(jitter());
+        let until = Instant::now() + self.outage.get_or_insert_default().next_pause();
         while Instant::now() < until && !self.is_stopped() {
             // What came before need not wait for the server.
             if self.first.is_some() && self.is_due() {
@@ -328,12 +324,6 @@ impl<E: From<Error>> Follower<'_, E> {
         }
         Ok(())
     }
-}
-
-/// Between a half and one, so that followers that lost one server do not come back at once.
-fn jitter() -> f64 {
-    let id = bson::oid::ObjectId::new().bytes();
-    0.5 + f64::from(id[11]) / 510.0
 }
 
 async fn open(source: &Source, after: Option<Document>) -> Result<ChangeStream<RawDocumentBuf>, DriverError> {

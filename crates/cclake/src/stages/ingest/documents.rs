@@ -9,13 +9,13 @@ use arrow_array::cast::AsArray as _;
 use arrow_array::types::{Int64Type, TimestampMicrosecondType};
 use arrow_array::{Array as _, RecordBatch};
 use cclake_extract::mongo::{self, Chunk, Ending, Holdings, Pace, Pass, Position, Source, Step, Until};
-use cclake_extract::{RecordId, dlq};
+use cclake_extract::{Backoff, RecordId, dlq};
 use cclake_lake::Lake;
 
 use super::{IngestReport, Keeper, LineCounts, News, increment, queue};
 use crate::printer::Printer;
 use crate::progress::Progress;
-use crate::stages::backoff::{Backoff, is_away};
+use crate::stages::is_away;
 
 /// Bytes of BSON per lake snapshot. As Arrow they are about twice that, and half as many are read meanwhile.
 const CHUNK_BYTES: usize = 64 << 20;

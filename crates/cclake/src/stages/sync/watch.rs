@@ -5,11 +5,11 @@ use std::sync::mpsc::Sender;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use cclake_extract::SourceFile;
 use cclake_extract::mongo::{MongoSettings, Target};
+use cclake_extract::{Backoff, SourceFile};
 
 use super::{Pulse, Syncer};
-use crate::stages::backoff::{Backoff, is_away};
+use crate::stages::is_away;
 
 /// How often the files are looked at.
 const POLL: Duration = Duration::from_secs(1);

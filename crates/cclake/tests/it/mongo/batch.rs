@@ -2,7 +2,7 @@
 
 use bson::{Bson, DateTime, Decimal128, doc};
 
-use super::{World, entry};
+use super::{World, entry, untimed};
 use crate::support::samples;
 
 #[test]
@@ -87,14 +87,9 @@ fn later_extracts_bring_what_is_new_and_nothing_twice() {
 #[test]
 fn documents_without_a_time_are_new_by_their_ids() {
     let Some(world) = World::new() else { return };
-    let plain = |id: i32| {
-        let mut entry = entry(id, "plain");
-        entry.remove("_synced_at");
-        entry
-    };
-    world.insert((0..5).map(plain).collect());
+    world.insert((0..5).map(|number| untimed(number, "plain")).collect());
     world.bring(&[]);
-    world.insert(vec![plain(10)]);
+    world.insert(vec![untimed(10, "plain")]);
     assert_eq!(world.bring(&[])["lines"]["read"], 1);
     assert_eq!(world.contents().len(), 6);
 }
@@ -102,13 +97,8 @@ fn documents_without_a_time_are_new_by_their_ids() {
 #[test]
 fn ids_that_do_not_grow_hide_nothing() {
     let Some(world) = World::new() else { return };
-    let plain = |id: Bson| {
-        let mut entry = entry(id, "plain");
-        entry.remove("_synced_at");
-        entry
-    };
     let bring = |ids: Vec<Bson>| {
-        world.insert(ids.into_iter().map(plain).collect());
+        world.insert(ids.into_iter().map(|id| untimed(id, "plain")).collect());
         world.bring(&[])
     };
     bring(vec![f64::NAN.into(), 1.into(), "m".into(), (i64::MAX - 9).into()]);
@@ -131,11 +121,6 @@ fn history_can_be_left_out_and_brought_later() {
         let mut command = world.command(&[&["extract"], args].concat());
         let ran = crate::support::finish(command.env("BACKFILL_ALL_HISTORICAL", "false"));
         assert_eq!(ran.status, 0, "{}", ran.stderr);
-    };
-    let untimed = |id: i32, text: &str| {
-        let mut entry = entry(id, text);
-        entry.remove("_synced_at");
-        entry
     };
     world.insert(vec![untimed(0, "old")]);
     extract(&[]);

@@ -25,11 +25,8 @@ fn a_full_extract_goes_on_behind_each_cut() {
     world.insert(many(3000));
     let relay = Relay::to(world.server.port());
     relay.cut_after(1 << 20);
-    let mut command = world.command(&["extract", "--json"]);
-    let ran = finish(command.env("MONGO_URI", relay.uri()).env("BATCH_SIZE", "100"));
-    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    let report = world.json_through(&relay, &["extract"]);
     assert!(relay.cuts() >= 5, "{} cuts", relay.cuts());
-    let report: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!(report["lines"]["new"], 3000, "each document once");
     world.json(&["load"]);
     assert_eq!(
@@ -261,9 +258,7 @@ fn types_that_change_and_dates_that_nobody_reads_stay_whole() {
         &readable.timestamp_millis().to_le_bytes(),
         &i64::MAX.to_le_bytes(),
     );
-    let mut command = world.command(&["extract", "--json"]);
-    let ran = finish(command.env("MONGO_URI", relay.uri()));
-    let report: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    let report = world.json_through(&relay, &["extract"]);
     assert_eq!(
         (&report["lines"]["new"], &report["unexpected"]),
         (&json!(5), &json!(2))
@@ -294,9 +289,7 @@ fn what_is_no_text_lies_in_the_dead_letter_queue_once() {
     let relay = Relay::to(world.server.port());
     relay.change(b"xyz", b"x\xffz");
     for (dead, there) in [(1, 0), (0, 1)] {
-        let mut command = world.command(&["extract", "--full-backfill", "--json"]);
-        let ran = finish(command.env("MONGO_URI", relay.uri()));
-        let report: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+        let report = world.json_through(&relay, &["extract", "--full-backfill"]);
         assert_eq!(report["lines"]["dead_lettered"], dead, "{report}");
         assert_eq!(report["lines"]["already_there"], there, "{report}");
     }
@@ -335,9 +328,7 @@ fn an_end_that_cannot_be_read_hides_no_document() {
     ]);
     let relay = Relay::to(world.server.port());
     relay.change(b"\x03\0\0\0zz\0", b"\x03\0\0\0z\xff\0");
-    let mut command = world.command(&["extract", "--json"]);
-    let ran = finish(command.env("MONGO_URI", relay.uri()));
-    let report: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    let report = world.json_through(&relay, &["extract"]);
     assert_eq!(
         (&report["lines"]["new"], &report["lines"]["dead_lettered"]),
         (&json!(2), &json!(1))

@@ -35,6 +35,7 @@ use bson::{Document, doc};
 use serde_json::Value;
 
 use crate::support::{Ran, Scene, finish, signal};
+use relay::Relay;
 use server::Server;
 
 /// A scene with a server, whose collection is the source.
@@ -70,9 +71,13 @@ impl World {
     }
 
     pub(crate) fn json(&self, args: &[&str]) -> Value {
-        let ran = self.try_run(&[args, &["--json"]].concat());
-        assert_eq!(ran.status, 0, "{args:?} failed\n{}\n{}", ran.stdout, ran.stderr);
-        serde_json::from_str(&ran.stdout).unwrap()
+        json(&mut self.command(&[args, &["--json"]].concat()))
+    }
+
+    /// The same, by way of a relay.
+    pub(crate) fn json_through(&self, relay: &Relay, args: &[&str]) -> Value {
+        let mut command = self.command(&[args, &["--json"]].concat());
+        json(command.env("MONGO_URI", relay.uri()).env("BATCH_SIZE", "100"))
     }
 
     /// Extracts and loads; what the extract said.
@@ -110,6 +115,23 @@ impl World {
     pub(crate) fn follow(&self) -> Follower {
         Follower::start(&mut self.command(&["extract", "--follow", "--verbose"]))
     }
+}
+
+fn json(command: &mut Command) -> Value {
+    let ran = finish(command);
+    assert_eq!(
+        ran.status, 0,
+        "{command:?} failed\n{}\n{}",
+        ran.stdout, ran.stderr
+    );
+    serde_json::from_str(&ran.stdout).unwrap()
+}
+
+/// One that says nothing of when it was written.
+pub(crate) fn untimed(id: impl Into<bson::Bson>, text: &str) -> Document {
+    let mut document = entry(id, text);
+    document.remove("_synced_at");
+    document
 }
 
 /// A document of the specification's shape.

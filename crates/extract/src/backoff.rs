@@ -2,13 +2,12 @@
 
 use std::time::{Duration, SystemTime};
 
-use cclake_extract::ErrorKind;
-
 /// The shortest and the longest pause.
 const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
 
 /// Pauses between one try and the next.
-pub(super) struct Backoff {
+#[derive(Debug)]
+pub struct Backoff {
     pause: Duration,
 }
 
@@ -20,17 +19,11 @@ impl Default for Backoff {
 
 impl Backoff {
     /// Twice the last one, and never the same for many who lost one server.
-    pub(super) fn next_pause(&mut self) -> Duration {
+    pub fn next_pause(&mut self) -> Duration {
         let nanos = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let chance = f64::from(nanos.map_or(0, |time| time.subsec_nanos())) / 1e9;
         let pause = self.pause.mul_f64(0.5 + chance / 2.0);
         self.pause = (self.pause * 2).min(PAUSES[1]);
         pause
     }
-}
-
-/// Whether it is the server that is away, so that waiting may help.
-pub(super) fn is_away(error: &anyhow::Error) -> bool {
-    let error = error.downcast_ref::<cclake_extract::Error>();
-    error.is_some_and(|error| error.kind() == ErrorKind::SourceAway)
 }
