@@ -286,7 +286,7 @@ pub(crate) enum DlqCommand {
         /// Its id, or the first characters of it
         id: String,
     },
-    /// Read the letters again; what is a row now goes to the lake and leaves the queue
+    /// Read the letters again; what is a row or, of `sync`, a document now goes where it belongs and leaves the queue
     Retry,
     /// Drop letters for good: their lines or documents are not queued again unless they change
     Purge(PurgeArgs),

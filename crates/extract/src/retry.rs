@@ -15,7 +15,7 @@ use crate::{
     jsonl::parse,
     mongo::{
         document::{DocumentReader, Trace},
-        id, reader,
+        id, letter_id, reader,
     },
 };
 
@@ -40,16 +40,41 @@ pub struct Retried {
 }
 
 impl Retry {
-    /// Reads letters again.
+    /// Reads letters again that the lake waits for.
     ///
     /// # Errors
     /// [`ErrorKind::Format`] when rows make no batch, which no letter of ours makes them do.
     pub fn read(&self, letters: &[Entry]) -> Result<Retried> {
+        self.gather(letters, Self::row)
+    }
+
+    /// Reads letters again that a collection waits for: what [`Target::store`](crate::mongo::Target::store) takes.
+    ///
+    /// # Errors
+    /// As for [`read`](Self::read).
+    pub fn read_for(&self, namespace: &str, letters: &[Entry]) -> Result<Retried> {
+        self.gather(letters, |retry, letter, batches| {
+            let bytes = letter.bytes()?;
+            let is_its = letter_id(namespace, &letter.file, letter.offset, &bytes) == letter.id;
+            if is_its {
+                retry.line(letter, &bytes, batches)
+            } else {
+                None
+            }
+        })
+    }
+
+    /// `read` appends the letter's row; none if it is still none.
+    fn gather(
+        &self,
+        letters: &[Entry],
+        read: impl Fn(&Self, &Entry, &mut Batches) -> Option<()>,
+    ) -> Result<Retried> {
         let mut batches = BTreeMap::new();
         let mut retried = Retried::default();
         for letter in letters {
             // A letter lies there twice when two processes queued it at once.
-            if !retried.rows.contains(&letter.id) && self.letter(letter, &mut batches).is_some() {
+            if !retried.rows.contains(&letter.id) && read(self, letter, &mut batches).is_some() {
                 retried.rows.insert(letter.id);
             }
         }
@@ -69,8 +94,7 @@ impl Retry {
         Ok(retried)
     }
 
-    /// Appends the letter's row; none if it is still none.
-    fn letter(&self, letter: &Entry, batches: &mut Batches) -> Option<()> {
+    fn row(&self, letter: &Entry, batches: &mut Batches) -> Option<()> {
         let bytes = letter.bytes()?;
         match letter.source.as_str() {
             parse::SOURCE => self.line(letter, &bytes, batches),
@@ -149,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn letters_of_both_sources_become_rows_once() {
+    fn letters_of_each_source_become_rows_once_where_they_belong() {
         let document = RawDocumentBuf::try_from(&doc! {"_id": "a/b", "type": "user"}).unwrap();
         let letters = [
             letter(1, "jsonl", "/p/s.jsonl", b"{\"type\":\"user\"}"),
@@ -169,6 +193,17 @@ mod tests {
             retried.rows,
             HashSet::from([RecordId([1; 16]), RecordId([3; 16])])
         );
+        let theirs = letter_id("db.c", "/p/s.jsonl", 0, b"{}");
+        let letters = letters.map(|letter| Entry {
+            id: if letter.source == "sync" {
+                theirs
+            } else {
+                letter.id
+            },
+            ..letter
+        });
+        let of = |namespace| retry.read_for(namespace, &letters).unwrap().rows;
+        assert_eq!((of("db.c"), of("db.d")), ([theirs].into(), HashSet::new()));
         let rows: Vec<String> = retried
             .batches
             .iter()

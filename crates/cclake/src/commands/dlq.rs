@@ -12,6 +12,7 @@ use crate::data_dir::{DataDir, Ownership};
 use crate::printer::Printer;
 use crate::settings::Settings;
 use crate::stages::{open_lake, retry};
+use crate::summary;
 
 /// Lists the dead letters, shows one with its bytes, tries them again, or drops some.
 pub(crate) fn dlq(
@@ -95,12 +96,17 @@ fn show(settings: &Settings, id: &str, printer: &Printer) -> anyhow::Result<()> 
 
 fn try_again(settings: &Settings, printer: &Printer) -> anyhow::Result<()> {
     let data = DataDir::own(settings, Ownership::Exclusive)?;
-    let retried = retry(settings, &data, &mut open_lake(settings, settings.threads)?)?;
+    let (retried, warning) = retry(settings, &data, &mut open_lake(settings, settings.threads)?)?;
+    summary::warn(warning.as_slice(), printer);
     if printer.is_json() {
         return printer.json(&retried);
     }
+    let documents = match retried.documents {
+        0 => String::new(),
+        documents => format!("{documents} documents of {}, ", settings.mongo.namespace()),
+    };
     printer.report(&format!(
-        "{} letters tried: {} are rows of the lake now, {} stay\n",
+        "{} letters tried: {} are rows of the lake now, {documents}{} stay\n",
         retried.tried, retried.rows, retried.left
     ));
     if retried.rows > 0 {

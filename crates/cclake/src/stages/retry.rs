@@ -1,4 +1,4 @@
-//! Dead letters → lake: what can be read by now leaves the queue.
+//! Dead letters → lake, or → the collection that `sync` fills: what can be read by now leaves the queue.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -7,11 +7,13 @@ use arrow_array::cast::AsArray as _;
 use arrow_array::types::{Int64Type, TimestampMicrosecondType};
 use arrow_array::{Array as _, RecordBatch};
 use cclake_extract::dlq::{self, Entry};
-use cclake_extract::{Positions, RecordId, Retry};
+use cclake_extract::mongo::Target;
+use cclake_extract::{Positions, RecordId, Retried as Read, Retry};
 use cclake_lake::{Commit, Lake};
 use serde::Serialize;
 
 use super::ingest::{Run, stamp};
+use super::sync::store;
 use crate::data_dir::DataDir;
 use crate::settings::Settings;
 
@@ -22,12 +24,18 @@ pub(crate) struct Retried {
     pub tried: u64,
     /// Letters that are rows of the lake now.
     pub rows: u64,
+    /// Letters of `sync` that are documents of the collection now.
+    pub documents: u64,
     /// Letters that stay in the queue.
     pub left: u64,
 }
 
-/// Reads all letters again. A row that an earlier try brought before it broke off is not brought again.
-pub(crate) fn retry(settings: &Settings, data: &DataDir, lake: &mut Lake) -> anyhow::Result<Retried> {
+/// Reads all letters again; the sentence tells why those of `sync` stay, if the server is the reason.
+pub(crate) fn retry(
+    settings: &Settings,
+    data: &DataDir,
+    lake: &mut Lake,
+) -> anyhow::Result<(Retried, Option<String>)> {
     let run = Run::begin();
     let letters = dlq::list(&settings.dead_letter_dir)?;
     let retry = Retry {
@@ -35,23 +43,55 @@ pub(crate) fn retry(settings: &Settings, data: &DataDir, lake: &mut Lake) -> any
         run_id: run.id.clone(),
         synced_at_us: run.started_at.as_microsecond(),
     };
-    let retried = retry.read(&letters)?;
-    if !retried.rows.is_empty() {
-        let fresh = not_in(lake, retried.batches)?;
-        append(data, lake, fresh, &retried.rows, &run)?;
-        dlq::remove(&settings.dead_letter_dir, &retried.rows)?;
-    }
-    let tried = letters
-        .iter()
-        .map(|letter: &Entry| letter.id)
-        .collect::<HashSet<_>>()
-        .len() as u64;
-    let rows = retried.rows.len() as u64;
-    Ok(Retried {
+    let rows = into_lake(settings, data, lake, &run, retry.read(&letters)?)?;
+    let read = retry.read_for(&settings.mongo.namespace(), &letters)?;
+    let (documents, warning) = match into_collection(settings, &letters, read) {
+        Ok(documents) => (documents, None),
+        Err(error) => (0, Some(format!("letters of `sync` stay: {error:#}"))),
+    };
+    let tried = letters.iter().map(|letter: &Entry| letter.id);
+    let tried = tried.collect::<HashSet<_>>().len() as u64;
+    let retried = Retried {
         tried,
         rows,
-        left: tried - rows,
-    })
+        documents,
+        left: tried - rows - documents,
+    };
+    Ok((retried, warning))
+}
+
+/// How many letters are rows now. A row that an earlier try brought before it broke off is not brought again.
+fn into_lake(
+    settings: &Settings,
+    data: &DataDir,
+    lake: &mut Lake,
+    run: &Run,
+    retried: Read,
+) -> anyhow::Result<u64> {
+    if retried.rows.is_empty() {
+        return Ok(0);
+    }
+    let fresh = not_in(lake, retried.batches)?;
+    append(data, lake, fresh, &retried.rows, run)?;
+    dlq::remove(&settings.dead_letter_dir, &retried.rows)?;
+    Ok(retried.rows.len() as u64)
+}
+
+/// How many letters are documents now, or were already: the collection refuses a second one by its `_id`.
+fn into_collection(settings: &Settings, letters: &[Entry], mut retried: Read) -> anyhow::Result<u64> {
+    if retried.rows.is_empty() {
+        return Ok(0);
+    }
+    let stored = store(settings, &Target::connect(&settings.mongo)?, &retried.batches)?;
+    let refused = stored.refused.iter().map(|letter| (&letter.file, letter.offset));
+    let refused: HashSet<_> = refused.collect();
+    for letter in letters {
+        if refused.contains(&(&letter.file, letter.offset)) {
+            retried.rows.remove(&letter.id);
+        }
+    }
+    dlq::remove(&settings.dead_letter_dir, &retried.rows)?;
+    Ok(retried.rows.len() as u64)
 }
 
 /// Commits under an id of the letters' own, and takes the positions along: they belong to the lake's newest state.

@@ -32,4 +32,5 @@ pub use follow::{Ending, Pace, Step, Until, follow, with_token};
 pub use position::Position;
 pub use reconcile::{DeletedAt, Holdings, deletions, subtract_present};
 pub use secrets::without_secrets;
+pub(crate) use sync::letter_id;
 pub use sync::{Lines, Stored, Target, dead_letter as sync_letter};

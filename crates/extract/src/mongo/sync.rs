@@ -147,9 +147,14 @@ impl Target {
 /// A line that is no record, or no document, as a letter of this queue: the same line may lie there for the lake too.
 pub fn dead_letter(namespace: &str, file: &str, offset: u64, reason: String, bytes: &[u8]) -> DeadLetter {
     DeadLetter {
-        id: RecordId::of_dead_letter(&format!("{namespace}\n{file}"), offset, bytes),
+        id: letter_id(namespace, file, offset, bytes),
         ..DeadLetter::new(SOURCE, file, offset, reason, bytes)
     }
+}
+
+/// Of a letter that a collection waits for; tells whose it is.
+pub(crate) fn letter_id(namespace: &str, file: &str, offset: u64, bytes: &[u8]) -> RecordId {
+    RecordId::of_dead_letter(&format!("{namespace}\n{file}"), offset, bytes)
 }
 
 async fn make_indexes(source: &Source) -> Result<(), DriverError> {

@@ -7,8 +7,9 @@ mod watch;
 use std::collections::HashSet;
 use std::path::PathBuf;
 
+use arrow_array::RecordBatch;
 use cclake_extract::dlq::{self, DeadLetter};
-use cclake_extract::mongo::{Lines, Target, sync_letter};
+use cclake_extract::mongo::{Lines, Stored, Target, sync_letter};
 use cclake_extract::{Chunk, Discovery, KnownIds, Positions, SourceFile};
 use serde::Serialize;
 
@@ -35,6 +36,19 @@ pub(crate) struct SyncReport {
     pub warnings: Vec<String>,
 }
 
+/// Stores lines as documents that say where they are from.
+pub(super) fn store(settings: &Settings, target: &Target, batches: &[RecordBatch]) -> anyhow::Result<Stored> {
+    let real = |path: &PathBuf| path.canonicalize().unwrap_or_else(|_| path.clone());
+    let roots: Vec<_> = settings.paths.iter().map(real).collect();
+    Ok(target.store(&Lines {
+        batches,
+        roots: &roots,
+        machine: &settings.machine,
+        user: settings.user.as_deref(),
+        now_us: jiff::Timestamp::now().as_microsecond(),
+    })?)
+}
+
 /// Brings files into one collection.
 pub(crate) struct Syncer {
     settings: Settings,
@@ -42,20 +56,17 @@ pub(crate) struct Syncer {
     positions_file: PathBuf,
     /// Dead letters that are queued already.
     letters: HashSet<cclake_extract::RecordId>,
-    roots: Vec<PathBuf>,
 }
 
 impl Syncer {
     /// With the positions that the data directory has for the collection.
     pub(crate) fn new(settings: &Settings, data: &DataDir) -> anyhow::Result<Self> {
         let positions_file = data.file(&Target::file_name(&settings.mongo));
-        let real = |path: &PathBuf| path.canonicalize().unwrap_or_else(|_| path.clone());
         Ok(Self {
             settings: settings.clone(),
             positions: Positions::load(&positions_file)?,
             positions_file,
             letters: dlq::load_ids(&settings.dead_letter_dir)?,
-            roots: settings.paths.iter().map(real).collect(),
         })
     }
 
@@ -117,13 +128,7 @@ impl Syncer {
     }
 
     fn take(&mut self, chunk: Chunk, target: &Target, run: &Run) -> anyhow::Result<SyncReport> {
-        let stored = target.store(&Lines {
-            batches: &chunk.batches,
-            roots: &self.roots,
-            machine: &self.settings.machine,
-            user: self.settings.user.as_deref(),
-            now_us: jiff::Timestamp::now().as_microsecond(),
-        })?;
+        let stored = store(&self.settings, target, &chunk.batches)?;
         let namespace = self.settings.mongo.namespace();
         let broken = chunk.dead_letters.into_iter().map(|letter| {
             let DeadLetter {

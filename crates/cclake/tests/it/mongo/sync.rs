@@ -8,6 +8,7 @@ use bson::{Bson, Document, doc};
 use mongodb::Collection;
 use serde_json::Value;
 
+use super::json;
 use super::server::Server;
 use crate::oddities::{broken, lines, oddities};
 use crate::support::{LOAD_ORDER, Listening, Scene, TRACE, copy, finish, prompt, samples, tables};
@@ -270,6 +271,16 @@ fn an_index_of_the_users_own_refuses_one_document_and_no_other() {
     assert_eq!(server.sync(&scene), [1, 0, 1, 0]);
     let letters = scene.json(&["dlq", "list"]);
     assert_eq!(letters[0]["source"], "sync", "{letters}");
+    // What was refused can be tried again, and is a document, and no letter, once nothing refuses it.
+    let retry = || {
+        let report = json(&mut server.command(&scene, &["dlq", "retry", "--json"]));
+        ["tried", "documents", "left"].map(|count| report[count].as_u64().unwrap())
+    };
+    assert_eq!(retry(), [1, 0, 1]);
+    server.with(async |collection| collection.drop_index("uuid_1").await);
+    assert_eq!(retry(), [1, 1, 0]);
+    assert_eq!(retry(), [0, 0, 0]);
+    assert_eq!(server.documents_and_sightings(), (3, 0));
 }
 
 /// `sync --watch`, ended when dropped.
