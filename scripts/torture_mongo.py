@@ -2,8 +2,9 @@
 
     python scripts/torture_mongo.py CCLAKE SERVER [--kills 100] [--documents 40000] [--seed N]
 
-Each kind is killed so many times (SIGKILL), each time after a random while, and at last left to end in order. Then the newest
-row of every document must be the document as it is, and no row may be there twice. Needs Linux, pymongo and pyiceberg.
+Each kind is killed so many times (SIGKILL), each time after a random while, and at last left to end in order. After each kill
+everything that the lake's position says is read must be in the lake; at last the newest row of every document must be the
+document as it is, and no row may be there twice. Needs Linux, pymongo and pyiceberg.
 """
 
 import argparse
@@ -19,8 +20,10 @@ import threading
 import time
 
 from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.exceptions import NoSuchTableError
 
 from bench_mongo import record, started
+from torture_position import Inspector, Log
 
 # Seconds after which a process is killed; a full extract of 40,000 documents takes about two.
 WITHIN = 3.0
@@ -42,7 +45,7 @@ class Writer(threading.Thread):
     def __init__(self, collection, dice, deletes):
         super().__init__(daemon=True)
         self.collection, self.dice, self.deletes = collection, dice, deletes
-        self.current = {}
+        self.current, self.deleted = {}, set()
         self.over = threading.Event()
 
     def fill(self, count):
@@ -72,6 +75,7 @@ class Writer(threading.Thread):
                     self.current[key] = f"v{version}"
             else:
                 key = self.dice.choice(sorted(self.current, key=str)[:5000])
+                self.deleted.add(key)
                 self.collection.delete_one({"_id": key})
                 del self.current[key]
             time.sleep(0.05)
@@ -82,7 +86,8 @@ class Writer(threading.Thread):
 
 
 class Torture:
-    def __init__(self, options, uri, folder, name):
+    def __init__(self, options, uri, folder, name, writer, inspector):
+        self.writer, self.inspector = writer, inspector
         self.options, self.folder = options, f"{folder}/{name}"
         self.dice = random.Random(f"{options.seed} {name}")
         self.env = os.environ | {"CCLAKE_SOURCE": "mongodb", "MONGO_URI": uri, "MONGO_DB": "torture", "MONGO_COLLECTION": name,
@@ -90,6 +95,11 @@ class Torture:
 
     def start(self, *arguments):
         return subprocess.Popen([self.options.cclake, "extract", "--quiet", *arguments], env=self.env)
+
+    def kill(self, process):
+        process.kill()
+        process.wait()
+        self.inspector.look(self.table(), self.writer.deleted)
 
     def kill_full(self):
         """How many processes were killed before they ended."""
@@ -101,8 +111,7 @@ class Torture:
                 assert status == 0, f"extract ended with {status}"
                 arguments = ["--full-backfill"]
             except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+                self.kill(process)
                 killed += 1
                 # The next one goes on where this one was, or, now and then, begins anew.
                 arguments = [] if self.dice.random() < 0.9 else ["--full-backfill"]
@@ -113,8 +122,7 @@ class Torture:
             process = self.start("--follow")
             time.sleep(self.dice.uniform(0, WITHIN))
             assert process.poll() is None, f"--follow ended with {process.poll()}"
-            process.kill()
-            process.wait()
+            self.kill(process)
         return self.options.kills
 
     def finish_full(self):
@@ -127,12 +135,21 @@ class Torture:
         process.send_signal(signal.SIGINT)
         assert process.wait() == 0
 
-    def compare(self, current):
-        """Rows in the lake, documents that are not there as they are, and rows that are there twice."""
+    def table(self):
+        """The lake's table; none as long as there is none."""
         warehouse = f"{self.folder}/iceberg"
+        if not os.path.exists(f"{warehouse}/catalog.db"):
+            return None
         catalog = SqlCatalog("default", uri=f"sqlite:///{warehouse}/catalog.db", warehouse=f"file://{warehouse}")
+        try:
+            return catalog.load_table("analytics.conversations")
+        except NoSuchTableError:
+            return None
+
+    def compare(self):
+        """Rows in the lake, documents that are not there as they are, and rows that are there twice."""
         columns = ["_id", "slug", "_op", "_cluster_ts", "_seq"]
-        rows = catalog.load_table("analytics.conversations").scan(selected_fields=columns).to_arrow()
+        rows = self.table().scan(selected_fields=columns).to_arrow()
         ids, slugs, ops, times, sequences = (rows[column].to_pylist() for column in columns)
         orders = [(time, sequence) for time, sequence in zip(times, sequences)]
         twice = sum(count - 1 for count in collections.Counter(zip(ids, orders)).values())
@@ -140,23 +157,26 @@ class Torture:
         for key, slug, op, order in zip(ids, slugs, ops, orders):
             if key not in newest or order > newest[key][0]:
                 newest[key] = (order, None if op == "delete" else slug)
-        expected = {str(key): version for key, version in current.items()}
+        expected = {str(key): version for key, version in self.writer.current.items()}
         there = {key: slug for key, (_, slug) in newest.items() if slug is not None}
         wrong = sum(there.get(key) != expected.get(key) for key in there.keys() | expected.keys())
         return len(ids), wrong, twice
 
 
 def torture(options, client, uri, folder, name, kill, finish, deletes):
-    case = Torture(options, uri, folder, name)
-    writer = Writer(client.torture[name], random.Random(f"{options.seed} writes"), deletes)
+    collection = client.torture[name]
+    writer = Writer(collection, random.Random(f"{options.seed} writes"), deletes)
     writer.fill(options.documents)
+    inspector = Inspector(collection, Log(collection), list(writer.current))
+    case = Torture(options, uri, folder, name, writer, inspector)
     writer.start()
     killed = kill(case)
     writer.end()
     finish(case)
-    rows, wrong, twice = case.compare(writer.current)
-    print(f"| {name} | {killed} | {len(writer.current):,} | {rows:,} | {wrong} | {twice} |", flush=True)
-    return wrong + twice
+    rows, wrong, twice = case.compare()
+    print(f"| {name} | {killed} | {len(writer.current):,} | {rows:,} | {wrong} | {twice} | {inspector.ahead} of {inspector.looks} looks |",
+          flush=True)
+    return wrong + twice + inspector.ahead
 
 
 def main():
@@ -167,7 +187,8 @@ def main():
     parser.add_argument("--documents", type=int, default=40_000)
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 32))
     options = parser.parse_args()
-    print(f"seed {options.seed}\n\n| extract | kills | documents | rows in the lake | lost or old | doubled |\n|---|---|---|---|---|---|",
+    print(f"seed {options.seed}\n\n| extract | kills | documents | rows in the lake | lost or old | doubled | position ahead |\n"
+          "|---|---|---|---|---|---|---|",
           flush=True)
     with tempfile.TemporaryDirectory() as folder, started(options.server, f"{folder}/server") as (client, uri):
         bad = torture(options, client, uri, folder, "full", Torture.kill_full, Torture.finish_full, deletes=False)
