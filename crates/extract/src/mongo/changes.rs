@@ -404,4 +404,20 @@ mod tests {
             "f3",
         );
     }
+
+    #[test]
+    fn a_position_amid_a_split_event_is_that_before_it() {
+        let (settings, dead_ids) = (settings(), HashSet::new());
+        let mut buffer = Buffer::new(&settings, &dead_ids, "claude_logs.entries", Position::new(None));
+        let first = event("insert", 1, (5, 1), Some(doc! {"_id": 1}));
+        let half = doc! {
+            "_id": {"_data": "half"}, "operationType": "insert", "documentKey": {"_id": 2},
+            "splitEvent": {"fragment": 1, "of": 2},
+        };
+        buffer.take(first).unwrap();
+        buffer.take(RawDocumentBuf::try_from(&half).unwrap()).unwrap();
+        assert!(buffer.is_amid_an_event());
+        let stream = buffer.drain().unwrap().position.stream.unwrap();
+        assert_eq!(stream.token.get_str("_data").unwrap(), "insert-1-1");
+    }
 }

@@ -5,7 +5,7 @@ use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::reader::{FileReader as _, SerializedFileReader};
 
 use super::*;
-use crate::ErrorKind;
+use crate::{ErrorKind, MaintainOptions};
 
 #[test]
 fn rows_and_properties_survive_reopening() {
@@ -196,4 +196,39 @@ fn every_column_is_zstd() {
             );
         }
     }
+}
+
+/// Stored without a compressor, in every file of the lake: of the columns' names, in order.
+#[track_caller]
+fn check_plain(lake: &Lake, expected: &[&str]) {
+    for file in lake.files_since(0).unwrap() {
+        let reader = SerializedFileReader::new(File::open(&file.path).unwrap()).unwrap();
+        let groups = reader.metadata().row_groups().iter();
+        let plain: Vec<_> = groups
+            .flat_map(RowGroupMetaData::columns)
+            .filter(|column| column.compression() == Compression::UNCOMPRESSED)
+            .map(|column| column.column_path().string())
+            .collect();
+        assert_eq!(plain, expected);
+    }
+}
+
+#[test]
+fn a_column_of_one_value_needs_no_compressor_until_a_later_batch_fills_it() {
+    let constant = rows("a", &[Some(0), Some(0)]);
+    let varied = rows("b", &[Some(1), Some(2)]);
+    let place = Place::new();
+    let mut lake = place.open();
+    append(&mut lake, "c1", std::slice::from_ref(&constant)).unwrap();
+    check_plain(&lake, &["timestamp"]);
+    // Files that become one are judged by all of their rows.
+    append(&mut lake, "c2", std::slice::from_ref(&varied)).unwrap();
+    lake.maintain(&MaintainOptions::default()).unwrap();
+    assert_eq!(lake.files_since(0).unwrap().len(), 1);
+    check_plain(&lake, &[]);
+
+    let place = Place::new();
+    let mut lake = place.open();
+    append(&mut lake, "c1", &[constant, varied]).unwrap();
+    check_plain(&lake, &[]);
 }

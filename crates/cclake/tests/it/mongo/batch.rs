@@ -231,3 +231,20 @@ fn sessions_of_several_people_and_machines_can_be_told_apart() {
         ["desk|ada|1", "laptop|ada|1", "laptop|bob|1", "unknown|-|1"]
     );
 }
+
+#[test]
+fn many_small_extracts_leave_few_files() {
+    let Some(world) = World::new() else { return };
+    for number in 0..60 {
+        world.insert(vec![entry(number, "one")]);
+        assert_eq!(world.json(&["extract"])["lines"]["new"], 1);
+    }
+    let table = world.json(&["lake", "maintain", "--dry-run"]);
+    let count = |what: &str| table[what]["before"].as_u64().unwrap();
+    // One file each but for the last upkeep, which came by itself.
+    assert!(count("data_files") < 30, "{table}");
+    assert!(count("manifests") < 30, "{table}");
+    assert!(count("snapshots") < 60, "{table}");
+    world.json(&["load"]);
+    assert_eq!(world.contents().len(), 60);
+}

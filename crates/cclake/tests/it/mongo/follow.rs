@@ -1,8 +1,10 @@
 //! The change stream, from its first token to a server that goes away.
 
+use std::time::Duration;
+
 use bson::doc;
 
-use super::{World, entry};
+use super::{World, entry, untimed};
 use crate::support::{LOAD_ORDER, TRACE, tables};
 
 #[test]
@@ -248,4 +250,19 @@ fn kills_lose_nothing_and_double_nothing() {
     expected.sort();
     assert_eq!(there, expected);
     assert!((100..=contents.len()).contains(&expected.len()) && contents.len() > expected.len());
+}
+
+#[test]
+fn rows_say_when_they_came_however_long_it_follows() {
+    let Some(world) = World::new() else { return };
+    world.insert(vec![untimed(0, "before")]);
+    let mut follower = world.follow();
+    std::thread::sleep(Duration::from_secs(2));
+    let later = jiff::Timestamp::now();
+    world.insert(vec![untimed(1, "later")]);
+    follower.wait_for_changes(1);
+    assert_eq!(follower.stop(), 0);
+    world.json(&["load"]);
+    let came = format!("select _id from raw.conversations where _synced_at >= '{later}'");
+    assert_eq!(world.lines(&came), ["1"]);
 }

@@ -1,6 +1,5 @@
 //! `cclake sync` against a real server: what it stores is what the files say, whatever happens to either.
 
-use std::io::Read as _;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -10,8 +9,9 @@ use serde_json::Value;
 
 use super::json;
 use super::server::Server;
+use super::watch::Watch;
 use crate::oddities::{broken, lines, oddities};
-use crate::support::{LOAD_ORDER, Listening, Scene, TRACE, copy, finish, prompt, samples, tables};
+use crate::support::{LOAD_ORDER, Scene, TRACE, copy, finish, prompt, samples, tables};
 
 /// Columns that say by which way a row came.
 const WAY: &str = "source, source_collection, user_name, _cluster_ts, _seq";
@@ -19,20 +19,20 @@ const WAY: &str = "source, source_collection, user_name, _cluster_ts, _seq";
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A collection to sync into.
-struct Target(Server);
+pub(super) struct Target(pub(super) Server);
 
 impl Target {
     /// Of a server that is not started yet; none when there is no program for it.
-    fn planned() -> Option<Self> {
+    pub(super) fn planned() -> Option<Self> {
         Server::planned(&[]).map(Self)
     }
 
-    fn started() -> Option<Self> {
+    pub(super) fn started() -> Option<Self> {
         Server::start(&[]).map(Self)
     }
 
     /// The executable, told of this server.
-    fn command(&self, scene: &Scene, args: &[&str]) -> Command {
+    pub(super) fn command(&self, scene: &Scene, args: &[&str]) -> Command {
         let mut command = scene.command(args);
         command
             .env(
@@ -76,7 +76,7 @@ impl Target {
         (documents.len(), sightings.map(Vec::len).sum())
     }
 
-    fn documents(&self) -> Vec<Document> {
+    pub(super) fn documents(&self) -> Vec<Document> {
         self.with(async |collection| {
             let mut cursor = collection
                 .find(doc! {})
@@ -91,7 +91,7 @@ impl Target {
     }
 }
 
-fn wait_for(what: &str, mut is_there: impl FnMut() -> bool) {
+pub(super) fn wait_for(what: &str, mut is_there: impl FnMut() -> bool) {
     let began = Instant::now();
     while !is_there() {
         assert!(began.elapsed() < PATIENCE, "{what} did not come in {PATIENCE:?}");
@@ -281,76 +281,6 @@ fn an_index_of_the_users_own_refuses_one_document_and_no_other() {
     assert_eq!(retry(), [1, 1, 0]);
     assert_eq!(retry(), [0, 0, 0]);
     assert_eq!(server.documents_and_sightings(), (3, 0));
-}
-
-/// `sync --watch`, ended when dropped.
-struct Watch(Listening);
-
-impl Watch {
-    fn start(server: &Target, scene: &Scene) -> Self {
-        let command = &mut server.command(scene, &["sync", "--watch", "--health-port", "0"]);
-        Self(Listening::start(command))
-    }
-
-    fn health(&self) -> Value {
-        let answer = self.0.ask("GET", "/health", &self.0.address);
-        serde_json::from_str(answer.split("\r\n\r\n").nth(1).unwrap()).unwrap()
-    }
-
-    fn wait(&self, what: &str, is_so: impl Fn(&Value) -> bool) {
-        wait_for(what, || is_so(&self.health()));
-    }
-
-    /// Ends it as a service manager does: status and what it said.
-    fn end(mut self) -> (i32, String) {
-        self.0.signal("-TERM");
-        let status = self.0.child.wait().unwrap().code().unwrap_or(-1);
-        let mut said = String::new();
-        let mut pipe = self.0.child.stderr.take().unwrap();
-        pipe.read_to_string(&mut said).unwrap();
-        (status, said)
-    }
-}
-
-#[test]
-fn a_server_that_is_away_loses_nothing() {
-    let Some(mut server) = Target::planned() else {
-        return;
-    };
-    let scene = Scene::new();
-    scene.write("p/s.jsonl", prompt("s", "u1", 1, "before") + "\n");
-    let watch = Watch::start(&server, &scene);
-    watch.wait("a word of the server that is away", |health| {
-        !health["last_error"].is_null()
-    });
-    let health = watch.health();
-    assert_eq!(
-        (health["connected"].as_bool(), health["synced"].as_u64()),
-        (Some(false), Some(0))
-    );
-    assert!(health["pending"].as_u64().unwrap() > 100, "{health}");
-    server.0.launch();
-    watch.wait("the first line", |health| {
-        health["synced"] == 1 && health["connected"] == true
-    });
-    scene.append("p/s.jsonl", prompt("s", "u2", 2, "beside") + "\n");
-    watch.wait("the second line", |health| {
-        health["synced"] == 2 && health["pending"] == 0
-    });
-    server.0.kill();
-    scene.append("p/s.jsonl", prompt("s", "u3", 3, "away") + "\n");
-    watch.wait("the loss of the server", |health| {
-        health["connected"] == false && health["pending"] != 0
-    });
-    server.0.launch();
-    watch.wait("the third line", |health| {
-        health["synced"] == 3 && health["last_error"].is_null()
-    });
-    let (status, said) = watch.end();
-    assert_eq!(status, 0, "{said}");
-    assert_eq!(said.matches("warning: ").count(), 2, "{said}");
-    assert_eq!(said.matches("all is well again").count(), 2, "{said}");
-    assert_eq!(server.documents().len(), 3);
 }
 
 #[test]
