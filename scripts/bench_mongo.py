@@ -147,8 +147,8 @@ exports:
     return [program, "run", "--config", str(config)]
 
 
-# Documents, and words in each: the same bytes in documents of 4 and of 250 KB, and ten times as many documents.
-SIZES = [(100_000, 100), (1_000_000, 100), (50_000, 600), (800, 37_500)]
+# Documents, and words in each: about as large as those of transcripts, ten times as many, and as many bytes in large ones.
+SIZES = [(100_000, 600), (1_000_000, 600), (1_600, 37_500)]
 
 
 def sizes(options, database, env, folder):
