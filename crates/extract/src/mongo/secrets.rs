@@ -16,6 +16,8 @@ pub fn without_secrets(uri: &str) -> String {
         None => (None, rest),
     };
     let user = user.map(|user| match user.split_once(':') {
+        // An escaped `:` may be the one that should part name and password.
+        _ if user.contains('%') => "***@".to_owned(),
         Some((name, _)) => format!("{name}:***@"),
         None => format!("{user}@"),
     });
@@ -23,6 +25,9 @@ pub fn without_secrets(uri: &str) -> String {
         Some((hosts, options)) => (hosts, Some(options)),
         None => (rest, None),
     };
+    if !are_hosts(hosts) {
+        return format!("{scheme}://***");
+    }
     let options = options.map(|options| {
         let shown: Vec<_> = options.split('&').map(option_without_secret).collect();
         format!("?{}", shown.join("&"))
@@ -32,6 +37,18 @@ pub fn without_secrets(uri: &str) -> String {
         user.unwrap_or_default(),
         options.unwrap_or_default()
     )
+}
+
+/// Whether these can be hosts and ports: where the `@` is missing or escaped, they are a name and a password.
+fn are_hosts(hosts: &str) -> bool {
+    let hosts = hosts.split('/').next().unwrap_or_default();
+    hosts.split(',').all(|host| {
+        let is_socket = host.to_lowercase().starts_with("%2f");
+        // Of `[::1]:27017` what is behind the brackets.
+        let name_and_port = host.rsplit_once(']').map_or(host, |(_, port)| port);
+        let port = name_and_port.split_once(':').map_or("", |(_, port)| port);
+        is_socket || (!host.contains('%') && port.chars().all(|digit| digit.is_ascii_digit()))
+    })
 }
 
 fn option_without_secret(option: &str) -> String {
@@ -89,6 +106,9 @@ const HARMLESS_OPTIONS: [&str; 35] = [
 pub(crate) fn tells_secrets(text: &str, uri: &str) -> bool {
     let shown = without_secrets(uri);
     let pieces = |uri: &str| {
+        // What an escaped character parts, too.
+        let escapes = uri.split('%').map(|piece| piece.get(2..).unwrap_or_default());
+        let uri = format!("{uri} {}", escapes.collect::<Vec<_>>().join(" "));
         let pieces = uri.split(|character: char| !character.is_alphanumeric());
         pieces
             .filter(|piece| piece.len() > 2)
@@ -125,14 +145,22 @@ mod tests {
                 "mongodb://db/?tlsCertificateKeyFilePassword=***&authMechanismProperties=***",
             ),
             ("s3cret", "***"),
+            ("mongodb://ada:s3cret%40db:27017/x", "mongodb://***"),
+            ("mongodb://ada:s3cret", "mongodb://***"),
+            ("mongodb://ada%3As3cret@db/x", "mongodb://***@db/x"),
         ] {
             assert_eq!(tells_secrets("got s3cret", uri), uri.contains("s3cret"), "{uri}");
-            assert!(!tells_secrets("got 27017", uri), "{uri}");
+            assert!(!tells_secrets("got nothing", uri), "{uri}");
             let shown = without_secrets(uri);
             assert!(!shown.contains("s3cret"), "{shown}");
             assert_eq!(shown, expected);
         }
-        for harmless in ["mongodb://localhost:27017", "mongodb://ada@db"] {
+        for harmless in [
+            "mongodb://localhost:27017",
+            "mongodb://ada@db",
+            "mongodb://[::1]:27017,[::2]/x",
+            "mongodb://%2Ftmp%2Fmongodb-27017.sock/x",
+        ] {
             assert_eq!(without_secrets(harmless), harmless);
         }
     }
