@@ -42,16 +42,16 @@ class Inspector:
 
     def __init__(self, collection, log, first_keys):
         self.collection, self.log, self.first_keys = collection, log, first_keys
-        self.property = f"cclake.mongodb-position.{collection.full_name}"
+        self.name = collection.full_name
         self.looks = self.ahead = 0
         # Events before the first token are in the back-fill, if at all.
         self.first_place = self.last_place = None
 
     def look(self, table, deleted):
-        text = table and table.properties.get(self.property)
-        if not text:
+        position, stream = (table and table.properties.get(f"cclake.mongodb-{part}.{self.name}") for part in ("position", "stream"))
+        if not position:
             return
-        position = bson.json_util.loads(text)
+        position = bson.json_util.loads(position)
         rows = table.scan(selected_fields=["_id", "slug", "_cluster_ts", "_seq"]).to_arrow()
         columns = [rows[column].to_pylist() for column in ("_id", "slug", "_cluster_ts", "_seq")]
         rows = [(key, slug, time and int(time.timestamp() * 1_000_000), seq) for key, slug, time, seq in zip(*columns)]
@@ -60,8 +60,8 @@ class Inspector:
             self.ahead += self.missing_of_ranges(position["backfill"], rows, deleted)
         elif position["marks"]:
             self.ahead += self.missing_below(position["marks"], rows)
-        if position["stream"]:
-            self.ahead += self.missing_before(position["stream"]["token"], rows)
+        if stream:
+            self.ahead += self.missing_before(bson.json_util.loads(stream)["at"]["token"], rows)
 
     def missing_of_ranges(self, backfill, rows, deleted):
         """Documents that were there from the beginning, in no range that is left, and yet not in the lake."""

@@ -21,6 +21,27 @@ pub(crate) fn give_back() {
     }
 }
 
+/// Lets the arenas of threads that begin from now on keep free pages for a minute: a thread that fills the same buffers again
+/// and again, for as long as a large extract takes, gets the pages it gave back a moment ago instead of new ones, each of which
+/// the kernel must clear first.
+#[expect(
+    unsafe_code,
+    reason = "the allocator's own call, which reads one number that outlives it and may be made at any time"
+)]
+pub(crate) fn keep_for_new_threads() {
+    let mut milliseconds: isize = 60_000;
+    // SAFETY: the setting is an `ssize_t`, as wide as an `isize`, whose address and size are handed over; nothing is asked back.
+    unsafe {
+        tikv_jemalloc_sys::mallctl(
+            c"arenas.dirty_decay_ms".as_ptr(),
+            std::ptr::null_mut(),
+            std::ptr::null_mut(),
+            (&raw mut milliseconds).cast(),
+            size_of_val(&milliseconds),
+        );
+    }
+}
+
 /// Four times `memory_mb`, or what the machine can spare; none when that is no more.
 pub(crate) fn more_mb(memory_mb: u64) -> Option<u64> {
     let most = available_mb().map_or(MOST_MB, |available| available / 5 * 4);

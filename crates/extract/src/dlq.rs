@@ -16,6 +16,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    batch::ChangeOrder,
     error::{Context, Error, ErrorKind, Result},
     id::RecordId,
 };
@@ -40,6 +41,8 @@ pub struct DeadLetter {
     pub reason: String,
     /// The line without its end, or the document as BSON.
     pub bytes: Vec<u8>,
+    /// Where it stands among the changes of a document; none for lines.
+    pub(crate) order: Option<ChangeOrder>,
 }
 
 /// A dead letter as it lies in the queue.
@@ -61,6 +64,9 @@ pub struct Entry {
     pub at: String,
     /// By which run.
     pub run_id: String,
+    /// Where it stands among the changes of a document; none for lines.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) order: Option<ChangeOrder>,
 }
 
 impl DeadLetter {
@@ -73,6 +79,7 @@ impl DeadLetter {
             offset,
             reason,
             bytes: bytes.to_vec(),
+            order: None,
         }
     }
 }
@@ -124,6 +131,7 @@ fn write_entries(mut file: File, letters: &[DeadLetter], at: Timestamp, run_id: 
             bytes_base64: STANDARD.encode(&letter.bytes),
             at: at.to_string(),
             run_id: run_id.to_owned(),
+            order: letter.order,
         };
         serde_json::to_writer(&mut writer, &entry)?;
         writer.write_all(b"\n")?;

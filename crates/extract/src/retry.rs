@@ -4,10 +4,9 @@ use std::collections::{BTreeMap, HashSet};
 
 use arrow_array::RecordBatch;
 use bson::RawDocument;
-use jiff::Timestamp;
 
 use crate::{
-    batch::{BatchBuilder, ChangeOrder, Origin, Provenance},
+    batch::{BatchBuilder, Origin, Provenance},
     decode::Decoder,
     dlq::Entry,
     error::{Error, ErrorKind, Result},
@@ -18,6 +17,12 @@ use crate::{
         id, letter_id, reader,
     },
 };
+
+/// Letters of about so many bytes are a batch, whose columns cannot hold more than two gigabytes.
+const BATCH_BYTES: usize = 64 << 20;
+
+/// No document is larger.
+const MOST_BYTES: usize = 16 << 20;
 
 /// What the rows say of the run that brings them.
 #[derive(Debug, Clone)]
@@ -48,14 +53,14 @@ impl Retry {
         self.gather(letters, Self::row)
     }
 
-    /// Reads letters again that a collection waits for: what [`Target::store`](crate::mongo::Target::store) takes.
+    /// Reads letters again that the collection at this [place](crate::mongo::MongoSettings::place) waits for: what [`Target::store`](crate::mongo::Target::store) takes.
     ///
     /// # Errors
     /// As for [`read`](Self::read).
-    pub fn read_for(&self, namespace: &str, letters: &[Entry]) -> Result<Retried> {
+    pub fn read_for(&self, place: &str, letters: &[Entry]) -> Result<Retried> {
         self.gather(letters, |retry, letter, batches| {
-            let bytes = letter.bytes()?;
-            let is_its = letter_id(namespace, &letter.file, letter.offset, &bytes) == letter.id;
+            let bytes = letter.bytes().filter(|bytes| bytes.len() <= MOST_BYTES)?;
+            let is_its = letter_id(place, &letter.file, letter.offset, &bytes) == letter.id;
             if is_its {
                 retry.line(letter, &bytes, batches)
             } else {
@@ -70,14 +75,24 @@ impl Retry {
         letters: &[Entry],
         read: impl Fn(&Self, &Entry, &mut Batches) -> Option<()>,
     ) -> Result<Retried> {
-        let mut batches = BTreeMap::new();
+        let (mut batches, mut bytes) = (Batches::new(), 0);
         let mut retried = Retried::default();
         for letter in letters {
+            bytes += letter.bytes_base64.len();
+            if bytes > BATCH_BYTES {
+                self.finish(std::mem::take(&mut batches), &mut retried)?;
+                bytes = 0;
+            }
             // A letter lies there twice when two processes queued it at once.
             if !retried.rows.contains(&letter.id) && read(self, letter, &mut batches).is_some() {
                 retried.rows.insert(letter.id);
             }
         }
+        self.finish(batches, &mut retried)?;
+        Ok(retried)
+    }
+
+    fn finish(&self, batches: Batches, retried: &mut Retried) -> Result<()> {
         for ((source, namespace), batch) in batches {
             let origin = Origin {
                 source,
@@ -91,7 +106,7 @@ impl Retry {
                 retried.batches.push(batch);
             }
         }
-        Ok(retried)
+        Ok(())
     }
 
     fn row(&self, letter: &Entry, batches: &mut Batches) -> Option<()> {
@@ -119,16 +134,12 @@ impl Retry {
         Some(())
     }
 
-    /// As it was when the letter was queued: what the collection said later wins over it.
+    /// As of its place among the document's changes: what the collection said later wins over it.
     fn document(&self, letter: &Entry, bytes: &[u8], batches: &mut Batches) -> Option<()> {
         let document = RawDocument::from_bytes(bytes).ok()?;
         let id = id::text(document.get("_id").ok()??).ok()?;
         let namespace = letter.file.strip_suffix(&id)?.strip_suffix('/')?;
-        let at: Timestamp = letter.at.parse().ok()?;
-        let order = ChangeOrder {
-            cluster_ts: at.as_microsecond(),
-            sequence: 0,
-        };
+        let order = letter.order?;
         let mut reader = DocumentReader::new(namespace, self.synced_at_us);
         let batch = batch_of(batches, reader::SOURCE, Some(namespace));
         reader
@@ -158,6 +169,7 @@ mod tests {
     use bson::{RawDocumentBuf, doc};
 
     use super::*;
+    use crate::batch::ChangeOrder;
 
     fn letter(number: u8, source: &str, file: &str, bytes: &[u8]) -> Entry {
         Entry {
@@ -169,6 +181,10 @@ mod tests {
             bytes_base64: STANDARD.encode(bytes),
             at: "2026-02-03T10:00:00Z".into(),
             run_id: "old".into(),
+            order: (source == "mongodb").then_some(ChangeOrder {
+                cluster_ts: 5,
+                sequence: 1,
+            }),
         }
     }
 
@@ -193,7 +209,7 @@ mod tests {
             retried.rows,
             HashSet::from([RecordId([1; 16]), RecordId([3; 16])])
         );
-        let theirs = letter_id("db.c", "/p/s.jsonl", 0, b"{}");
+        let theirs = letter_id("h/db.c", "/p/s.jsonl", 0, b"{}");
         let letters = letters.map(|letter| Entry {
             id: if letter.source == "sync" {
                 theirs
@@ -203,7 +219,7 @@ mod tests {
             ..letter
         });
         let of = |namespace| retry.read_for(namespace, &letters).unwrap().rows;
-        assert_eq!((of("db.c"), of("db.d")), ([theirs].into(), HashSet::new()));
+        assert_eq!((of("h/db.c"), of("g/db.c")), ([theirs].into(), HashSet::new()));
         let rows: Vec<String> = retried
             .batches
             .iter()

@@ -13,6 +13,7 @@ use cclake_lake::{Commit, Lake};
 use serde::Serialize;
 
 use super::ingest::{Run, stamp};
+use super::is_away;
 use super::sync::store;
 use crate::data_dir::DataDir;
 use crate::settings::Settings;
@@ -30,7 +31,7 @@ pub(crate) struct Retried {
     pub left: u64,
 }
 
-/// Reads all letters again; the sentence tells why those of `sync` stay, if the server is the reason.
+/// Reads all letters again; the sentence tells why those of `sync` stay, if their server is away.
 pub(crate) fn retry(
     settings: &Settings,
     data: &DataDir,
@@ -44,10 +45,10 @@ pub(crate) fn retry(
         synced_at_us: run.started_at.as_microsecond(),
     };
     let rows = into_lake(settings, data, lake, &run, retry.read(&letters)?)?;
-    let read = retry.read_for(&settings.mongo.namespace(), &letters)?;
+    let read = retry.read_for(&settings.mongo.place(), &letters)?;
     let (documents, warning) = match into_collection(settings, &letters, read) {
-        Ok(documents) => (documents, None),
-        Err(error) => (0, Some(format!("letters of `sync` stay: {error:#}"))),
+        Err(error) if is_away(&error) => (0, Some(format!("letters of `sync` stay: {error:#}"))),
+        documents => (documents?, None),
     };
     let tried = letters.iter().map(|letter: &Entry| letter.id);
     let tried = tried.collect::<HashSet<_>>().len() as u64;

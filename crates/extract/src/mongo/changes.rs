@@ -111,7 +111,7 @@ impl<'a> Buffer<'a> {
             Ok(effect) => effect,
             Err(reason) => {
                 let document = event.get_document("fullDocument").unwrap_or(&event);
-                let letter = dead_letter(&self.namespace, document, reason);
+                let letter = dead_letter(&self.namespace, document, reason, self.last);
                 self.chunk
                     .counts
                     .bury(letter, self.dead_ids, &mut self.chunk.dead_letters);
@@ -189,6 +189,7 @@ impl<'a> Buffer<'a> {
             .read(&Trace::of(document), Some(order), &mut self.batch)?;
         self.chunk.counts.rows += 1;
         self.chunk.counts.unexpected += u64::from(!row.as_expected);
+        self.batch_bytes += row.copied_bytes;
         Ok(())
     }
 

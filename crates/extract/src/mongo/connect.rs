@@ -43,6 +43,11 @@ impl MongoSettings {
     pub fn namespace(&self) -> String {
         format!("{}.{}", self.database, self.collection)
     }
+
+    /// The collection and where it is: `hosts/database.collection`, without secrets.
+    pub fn place(&self) -> String {
+        format!("{}/{}", hosts(&self.uri), self.namespace())
+    }
 }
 
 impl std::fmt::Debug for MongoSettings {
@@ -252,7 +257,7 @@ pub(crate) fn failure(error: &DriverError, settings: &MongoSettings) -> Error {
             "MONGO_URI: {hosts} refuses the user name or the password (or they belong to another `authSource`)"
         ),
         // A server without TLS only falls silent.
-        DriverErrorKind::ServerSelection { .. } if wants_tls(&settings.uri) => {
+        DriverErrorKind::ServerSelection { .. } if wants_tls(&settings.uri) && !is_nobody(&detail) => {
             format!("MONGO_URI: no TLS connection to {hosts}, which the URI asks for: {detail}")
         }
         DriverErrorKind::ServerSelection { .. } => {
@@ -317,6 +322,14 @@ pub(crate) fn write_failure(error: &DriverError, settings: &MongoSettings) -> Er
 fn wants_tls(uri: &str) -> bool {
     let uri = uri.to_lowercase();
     uri.starts_with("mongodb+srv:") || uri.contains("tls=true") || uri.contains("ssl=true")
+}
+
+/// Whether there is no server at all, whatever it would speak.
+fn is_nobody(detail: &str) -> bool {
+    let detail = detail.to_lowercase();
+    ["refused", "lookup", "unreachable"]
+        .iter()
+        .any(|word| detail.contains(word))
 }
 
 fn is_tls(detail: &str) -> bool {

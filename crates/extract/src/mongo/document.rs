@@ -25,6 +25,8 @@ const UNKNOWN_OFFSET: i64 = i64::MAX;
 pub(crate) struct Row {
     /// Whether every member had the type that its column has.
     pub(crate) as_expected: bool,
+    /// Bytes of text in the further rows that it brought.
+    pub(crate) copied_bytes: usize,
 }
 
 /// Turns documents into rows; keeps its buffers from one to the next.
@@ -184,10 +186,13 @@ impl DocumentReader {
         {
             let from = provenance(trace, shape, &self.namespace, self.now_us, order);
             let as_expected = batch.append(&id, from, line, &record);
-            append_sightings(trace, shape, from, most_copies(line), &mut |from| {
+            let copies = append_sightings(trace, shape, from, most_copies(line), &mut |from| {
                 _ = batch.append(&id, from, line, &record);
             });
-            return Ok(Row { as_expected });
+            return Ok(Row {
+                as_expected,
+                copied_bytes: copies * line.len(),
+            });
         }
         write_members(&mut self.json, &mut self.members, &trace.members, shape)?;
         let text = &self.json;
@@ -198,10 +203,13 @@ impl DocumentReader {
         let record = self.decoder.record_of(members);
         let from = provenance(trace, shape, &self.namespace, self.now_us, order);
         let as_expected = batch.append(&id, from, text, &record);
-        append_sightings(trace, shape, from, most_copies(text), &mut |from| {
+        let copies = append_sightings(trace, shape, from, most_copies(text), &mut |from| {
             _ = batch.append(&id, from, text, &record);
         });
-        Ok(Row { as_expected })
+        Ok(Row {
+            as_expected,
+            copied_bytes: copies * text.len(),
+        })
     }
 
     /// Appends that the document with this key (`{_id: …}`) is gone since `at`, microseconds since 1970 UTC.
@@ -265,20 +273,21 @@ fn provenance<'a>(
     }
 }
 
-/// How many more rows a record may bring: a column of a batch holds two gigabytes.
+/// How many more rows a record may bring: a column of a batch, which may hold others already, holds two gigabytes.
 fn most_copies(text: &str) -> usize {
-    (1 << 30) / text.len().max(1)
+    (1 << 28) / text.len().max(1)
 }
 
 /// Every other place that the record was seen in is a row like the first: a copied line is that in the lake, whatever
-/// way it came.
+/// way it came. How many.
 fn append_sightings<'a>(
     trace: &Trace<'a>,
     shape: Shape,
     first: Provenance<'a>,
     most: usize,
     append: &mut dyn FnMut(Provenance<'a>),
-) {
+) -> usize {
+    let mut copies = 0;
     let sightings = trace.sightings.filter(|_| shape == Shape::Own);
     for sighting in sightings.into_iter().flatten().take(most) {
         let Some(sighting) = sighting.ok().and_then(RawBsonRef::as_document) else {
@@ -296,8 +305,10 @@ fn append_sightings<'a>(
                 machine,
                 ..first
             });
+            copies += 1;
         }
     }
+    copies
 }
 
 /// A whole number of either length.

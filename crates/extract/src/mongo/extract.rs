@@ -212,7 +212,8 @@ pub fn extract<E: From<Error>>(
     hand_over(ledger.close())?;
     if unmarked > 0 {
         extraction.warnings.push(format!(
-            "{unmarked} documents have neither `_synced_at` nor `ingestedAt`, and ids that do not grow: each extract reads them all again"
+            "{unmarked} documents do not say when they were written (`_synced_at` or `ingestedAt`, a date or a text in UTC), nor do their ids: \
+             each extract reads them all again"
         ));
     }
     Ok(extraction)

@@ -1,35 +1,27 @@
 //! High-water marks: what an incremental extract reads, and what it has read then.
 //!
 //! A document says by `_synced_at` or `ingestedAt` when it was written; one that has neither is new when its `_id` is.
-//! Documents that share the mark's very value may come later, so the value itself is read again unless the documents
+//! Documents that share the mark's value may come later, so the value itself is read again unless the documents
 //! that have it are those that had it (their number and the sum of their ids' hashes).
+//!
+//! Of texts and ObjectIds the value is a whole second. Within one, the order of texts is not that of time (`…09Z` is above
+//! `…09.5Z`), nor is that of ObjectIds of two clients. A text that is no time in UTC is no mark, and read each time.
 
 use std::collections::BTreeMap;
 
-use bson::{Bson, DateTime, Document, RawBsonRef, doc};
+use bson::{Bson, DateTime, Document, RawBsonRef, Timestamp, doc};
 
-use super::{document::Trace, json, position::Mark, ranges::BRACKETS};
+use super::{
+    document::Trace,
+    json,
+    position::Mark,
+    values::{UTC_TEXT, compare, floor, next, number, second, second_text, seconds, type_of},
+};
 
 /// Fields that say when a document was written.
 pub(crate) const FIELDS: [&str; 2] = ["_synced_at", "ingestedAt"];
 
 const ID: &str = "_id";
-
-/// The name for `$type` of what a value compares with; none for null, which is as if it were missing.
-fn type_of(value: &Bson) -> Option<&'static str> {
-    Some(match value {
-        Bson::Double(_) | Bson::Int32(_) | Bson::Int64(_) | Bson::Decimal128(_) => "number",
-        Bson::String(_) | Bson::Symbol(_) => "string",
-        Bson::DateTime(_) => "date",
-        Bson::ObjectId(_) => "objectId",
-        Bson::Timestamp(_) => "timestamp",
-        Bson::Boolean(_) => "bool",
-        Bson::Binary(_) => "binData",
-        Bson::Document(_) => "object",
-        Bson::Array(_) => "array",
-        _ => return None,
-    })
-}
 
 /// Documents at or above the marks, and those of types that have none yet.
 ///
@@ -55,8 +47,16 @@ fn clauses_of(field: &str, marks: &[Mark], is_settled: &[bool]) -> Vec<Document>
         .zip(is_settled)
         .filter(|(mark, _)| mark.field == field)
     {
-        let operator = if *is_settled { "$gt" } else { "$gte" };
-        clauses.push(doc! {field: {operator: mark.value.clone()}});
+        let value = mark.value.clone();
+        let bound = match next(&value) {
+            _ if !is_settled => doc! {"$gte": value},
+            Some(next) => doc! {"$gte": next},
+            None => doc! {"$gt": value},
+        };
+        clauses.push(doc! {field: bound});
+        if matches!(mark.value, Bson::String(_)) {
+            clauses.push(doc! {field: {"$type": "string", "$not": {"$regex": UTC_TEXT}}});
+        }
         seen.extend(type_of(&mark.value));
     }
     let mut unseen = doc! {"$ne": Bson::Null};
@@ -67,9 +67,14 @@ fn clauses_of(field: &str, marks: &[Mark], is_settled: &[bool]) -> Vec<Document>
     clauses
 }
 
-/// The documents that have a mark's very value.
+/// The documents that have a mark's value.
 pub(crate) fn ties_filter(mark: &Mark) -> Document {
-    doc! {mark.field.as_str(): mark.value.clone()}
+    let value = mark.value.clone();
+    let ties = match next(&value) {
+        Some(next) => doc! {"$gte": value, "$lt": next}.into(),
+        None => value,
+    };
+    doc! {mark.field.as_str(): ties}
 }
 
 /// Follows the greatest values among documents as they are read.
@@ -107,13 +112,14 @@ impl MarkTracker {
 
     /// Sees a document that is about to be in the lake.
     pub(crate) fn see(&mut self, document: &Trace<'_>) {
-        let mut is_marked = false;
+        let (mut is_marked, mut is_refused) = (false, false);
         for (field, value) in FIELDS.into_iter().zip(document.written) {
             if let Some(value) = value.filter(|value| !matches!(value, RawBsonRef::Null)) {
                 is_marked = true;
-                self.see_value(field, value, document.id);
+                is_refused |= !self.see_value(field, value, document.id);
             }
         }
+        self.unmarked += u64::from(is_refused);
         if !is_marked && let Some(id) = document.id {
             match id {
                 // As a rule, what comes later has a greater one.
@@ -122,19 +128,20 @@ impl MarkTracker {
                 | RawBsonRef::Int64(_)
                 | RawBsonRef::Double(_)
                 | RawBsonRef::DateTime(_)
-                | RawBsonRef::Timestamp(_) => self.see_value(ID, id, document.id),
+                | RawBsonRef::Timestamp(_) => _ = self.see_value(ID, id, document.id),
                 _ => self.unmarked += 1,
             }
         }
     }
 
-    fn see_value(&mut self, field: &'static str, value: RawBsonRef<'_>, id: Option<RawBsonRef<'_>>) {
-        let Ok(value) = Bson::try_from(value) else {
-            return;
+    /// Whether the value can be a mark.
+    fn see_value(&mut self, field: &'static str, value: RawBsonRef<'_>, id: Option<RawBsonRef<'_>>) -> bool {
+        let Some(value) = Bson::try_from(value).ok().and_then(floor) else {
+            return false;
         };
         // What does not compare with itself is no mark: no mark of its type means that all of the type are read.
         let Some(kind) = type_of(&value).filter(|_| compare(&value, &value).is_some()) else {
-            return;
+            return false;
         };
         let hash = id.map_or(0, tie_hash);
         let one = |value| Greatest { value, ties: 1, hash };
@@ -151,6 +158,7 @@ impl MarkTracker {
                 _ => {}
             },
         }
+        true
     }
 
     /// Takes in what another reader saw of other documents.
@@ -198,42 +206,45 @@ impl MarkTracker {
 /// No mark may pass the server's clock at the moment before its pass began: a document written during the pass, into a
 /// range already read, carries a later time than that and is found by the next.
 pub(crate) fn capped(marks: Vec<Mark>, began: DateTime) -> Vec<Mark> {
+    let seconds = seconds(began);
     let cap = |mut mark: Mark| {
         let limit = match &mark.value {
-            Bson::DateTime(value) if *value > began => Bson::DateTime(began),
-            Bson::String(value) if is_later(value, began) => {
-                Bson::String(began.try_to_rfc3339_string().unwrap_or_default())
-            }
+            Bson::DateTime(_) => began.into(),
+            Bson::String(_) => second_text(began),
+            Bson::ObjectId(_) => second(seconds),
+            Bson::Timestamp(_) => Bson::Timestamp(Timestamp {
+                time: seconds,
+                increment: 0,
+            }),
+            // A number that says when a document was written can only count milliseconds or seconds.
+            value if mark.field != ID => match number(value) {
+                Some(number) if number > MOST_SECONDS => began.timestamp_millis().into(),
+                _ => i64::from(seconds).into(),
+            },
             _ => return mark,
         };
-        (mark.value, mark.ties, mark.tie_hash) = (limit, 0, 0);
+        if compare(&mark.value, &limit) == Some(std::cmp::Ordering::Greater) {
+            (mark.value, mark.ties, mark.tie_hash) = (limit, 0, 0);
+        }
         mark
     };
     marks.into_iter().map(cap).collect()
 }
 
-fn is_later(text: &str, began: DateTime) -> bool {
-    let micros = crate::timestamp::from_text(text);
-    micros.is_some_and(|micros| micros / 1000 > began.timestamp_millis())
-}
+/// Above it, a number is no time in seconds (of the year 5138), but in milliseconds (from 1973 on).
+const MOST_SECONDS: f64 = 1e11;
 
 /// The marks of a collection of which nothing older than now is wanted.
 pub(crate) fn from_now_on(now: DateTime) -> Vec<Mark> {
-    let text = now.try_to_rfc3339_string().unwrap_or_default();
-    let object_id = bson::oid::ObjectId::from_parts(
-        u32::try_from(now.timestamp_millis() / 1000).unwrap_or(u32::MAX),
-        [0; 5],
-        [0; 3],
-    );
     let mark = |field: &str, value: Bson| Mark {
         field: field.to_owned(),
         value,
         ties: 0,
         tie_hash: 0,
     };
-    let times = FIELDS.map(|field| [mark(field, now.into()), mark(field, text.as_str().into())]);
+    let times = FIELDS.map(|field| [mark(field, now.into()), mark(field, second_text(now))]);
     let mut marks: Vec<_> = times.into_iter().flatten().collect();
-    marks.push(mark(ID, object_id.into()));
+    marks.push(mark(ID, second(seconds(now))));
     marks
 }
 
@@ -247,55 +258,6 @@ pub(crate) fn tie_hash(id: RawBsonRef<'_>) -> i64 {
     let mut bytes = [0; 8];
     bytes.copy_from_slice(&hash.as_bytes()[..8]);
     i64::from_le_bytes(bytes)
-}
-
-/// In the order of MongoDB; none where a value of this type can be no mark.
-fn compare(a: &Bson, b: &Bson) -> Option<std::cmp::Ordering> {
-    match (a, b) {
-        (Bson::DateTime(a), Bson::DateTime(b)) => Some(a.cmp(b)),
-        (Bson::String(a), Bson::String(b)) => Some(a.as_bytes().cmp(b.as_bytes())),
-        (Bson::ObjectId(a), Bson::ObjectId(b)) => Some(a.bytes().cmp(&b.bytes())),
-        (Bson::Timestamp(a), Bson::Timestamp(b)) => Some((a.time, a.increment).cmp(&(b.time, b.increment))),
-        _ => match (integer(a), integer(b)) {
-            (Some(a), Some(b)) => Some(a.cmp(&b)),
-            _ => number(a)?.partial_cmp(&number(b)?),
-        },
-    }
-}
-
-fn integer(value: &Bson) -> Option<i64> {
-    match value {
-        Bson::Int32(number) => Some(i64::from(*number)),
-        Bson::Int64(number) => Some(*number),
-        _ => None,
-    }
-}
-
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "a mark that is too small by rounding only makes some documents be read again"
-)]
-fn number(value: &Bson) -> Option<f64> {
-    match value {
-        Bson::Int32(number) => Some(f64::from(*number)),
-        Bson::Int64(number) => Some(*number as f64),
-        Bson::Double(number) => Some(*number),
-        _ => None,
-    }
-}
-
-/// The index into [`BRACKETS`] of what a value compares with.
-pub(crate) fn bracket_of(value: &Bson) -> usize {
-    let name = match value {
-        Bson::Null | Bson::Undefined => "null",
-        Bson::MinKey => "minKey",
-        Bson::MaxKey => "maxKey",
-        Bson::RegularExpression(_) | Bson::DbPointer(_) => "regex",
-        Bson::JavaScriptCode(_) | Bson::JavaScriptCodeWithScope(_) => "javascript",
-        value => type_of(value).unwrap_or("null"),
-    };
-    let found = BRACKETS.iter().position(|types| types.contains(&name));
-    found.unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -333,7 +295,7 @@ mod tests {
             told,
             [
                 "_id 5 ×1",
-                "_synced_at \"2026-01-01T00:00:00Z\" ×1",
+                "_synced_at \"2026-01-01T00:00:00\" ×1",
                 "ingestedAt DateTime(\"1970-01-01 0:00:00.007 +00:00:00\") ×2"
             ]
         );
@@ -365,9 +327,41 @@ mod tests {
         assert_eq!(
             told,
             [
-                "\"1970-01-01T00:00:00.008Z\" ×0",
+                "\"1970-01-01T00:00:00\" ×0",
                 "DateTime(\"1970-01-01 0:00:00.008 +00:00:00\") ×0"
             ]
+        );
+    }
+
+    #[test]
+    fn every_kind_of_time_is_capped_and_none_is_raised() {
+        let began = at(1_770_000_000_500);
+        let timestamp = |time| Bson::Timestamp(Timestamp { time, increment: 3 });
+        for (value, expected) in [
+            (Bson::from(1_770_000_001), Bson::from(1_770_000_000_i64)),
+            (1_769_999_999.into(), 1_769_999_999.into()),
+            (1_770_000_000_501_i64.into(), 1_770_000_000_500_i64.into()),
+            (1_770_000_000_499_i64.into(), 1_770_000_000_499_i64.into()),
+            (
+                timestamp(1_770_000_001),
+                Bson::Timestamp(Timestamp {
+                    time: 1_770_000_000,
+                    increment: 0,
+                }),
+            ),
+            (timestamp(1_769_999_999), timestamp(1_769_999_999)),
+            ("2026-02-02T02:40:01.9Z".into(), "2026-02-02T02:40:00".into()),
+            ("2026-02-02T02:40:00.9Z".into(), "2026-02-02T02:40:00".into()),
+            ("2026-02-02T02:39:59.9Z".into(), "2026-02-02T02:39:59".into()),
+        ] {
+            let marks = capped(marks_of(&[doc! {"_id": 1, "ingestedAt": value.clone()}]), began);
+            assert_eq!(marks[0].value, expected, "{value}");
+        }
+        let ids = marks_of(&[doc! {"_id": 1_800_000_000}]);
+        assert_eq!(
+            capped(ids.clone(), began),
+            ids,
+            "an id that is a number is no time"
         );
     }
 }

@@ -25,6 +25,7 @@ mod json;
 
 mod record;
 mod sync;
+mod values;
 
 pub use connect::{MongoSettings, Source};
 pub use extract::{Chunk, Counts, Extraction, Pass, Settings, extract};

@@ -10,6 +10,7 @@ use super::{
     marks::{self, MarkTracker},
     position::{Backfill, Mark, Position},
     ranges::{self, BRACKETS, Range},
+    values,
 };
 use crate::batch::ChangeOrder;
 
@@ -161,7 +162,7 @@ async fn cut(source: &Source) -> Result<Vec<Range>, DriverError> {
         _ => return Ok((0..BRACKETS.len()).map(Range::whole).collect()),
     };
     if let (Bson::ObjectId(least), Bson::ObjectId(most)) = (&least, &most) {
-        let bracket = marks::bracket_of(&Bson::ObjectId(*least));
+        let bracket = values::bracket_of(&Bson::ObjectId(*least));
         let bounds = ranges::evenly(*least, *most, wanted);
         return Ok(ranges::cut(bracket, &bounds, wanted));
     }
@@ -223,7 +224,7 @@ async fn greatest_number(source: &Source) -> Result<Option<Mark>, DriverError> {
 
 /// The types that ids have. The same at both ends proves that all are of one.
 async fn brackets(source: &Source, least: &Bson, most: &Bson) -> Result<Vec<usize>, DriverError> {
-    let (least, most) = (marks::bracket_of(least), marks::bracket_of(most));
+    let (least, most) = (values::bracket_of(least), values::bracket_of(most));
     if least == most {
         return Ok(vec![least]);
     }
@@ -262,7 +263,7 @@ async fn sample(source: &Source, ranges: usize, brackets: &[usize]) -> Result<Ve
     while cursor.advance().await? {
         let id = cursor.current().get("_id").ok().flatten();
         if let Some(Ok(id)) = id.map(Bson::try_from) {
-            samples[marks::bracket_of(&id)].push(id);
+            samples[values::bracket_of(&id)].push(id);
         }
     }
     Ok(samples)

@@ -1,8 +1,13 @@
-//! How far a collection has been read: one value, kept as a property of the lake's table and set in the very commit
-//! that brings the rows, so that it never runs ahead of them.
+//! How far a collection has been read, kept as properties of the lake's table and set in the very commit that brings the rows,
+//! so that it never runs ahead of them.
+//!
+//! Passes over the collection and the change stream have a property each, and write only what they changed themselves: one may
+//! go on beside the other without taking it back.
+
+use std::collections::BTreeMap;
 
 use bson::{Bson, Document};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
     json::{self, Form},
@@ -30,8 +35,18 @@ pub struct Position {
     pub(crate) must_reconcile: bool,
     /// High-water marks, one per field and type.
     pub(crate) marks: Vec<Mark>,
-    /// Where the change stream goes on.
+    /// Where the change stream goes on: a property of its own.
+    #[serde(skip)]
     pub(crate) stream: Option<StreamPosition>,
+}
+
+/// The property of the change stream.
+#[derive(Serialize, Deserialize)]
+struct Stream {
+    version: i32,
+    /// As in [`Position`].
+    collection: Option<String>,
+    at: StreamPosition,
 }
 
 /// A full extract under way.
@@ -77,58 +92,152 @@ impl Position {
         }
     }
 
-    /// Follows the stream from where `other` of the same collection does: passes and the stream go on independently.
-    pub fn follow_from(&mut self, other: &Self) {
-        if self.collection == other.collection {
-            self.stream.clone_from(&other.stream);
-        }
+    /// Whether all that is left to be read comes by the change stream.
+    pub fn is_followed(&self) -> bool {
+        self.is_complete && self.backfill.is_none() && !self.must_reconcile && self.stream.is_some()
     }
 
     /// What the names of all collections' properties begin with.
     pub const PREFIX: &str = "cclake.mongodb-position.";
 
-    /// The name of the table property for `namespace` (`database.collection`).
+    const STREAM_PREFIX: &str = "cclake.mongodb-stream.";
+
+    /// The name of the table property of passes over `namespace` (`database.collection`).
     pub fn property(namespace: &str) -> String {
         format!("{}{namespace}", Self::PREFIX)
     }
 
-    /// Reads what [`text`](Self::text) wrote.
+    /// The position in `namespace` by the table's properties; none if nothing was read of it.
     ///
     /// # Errors
     /// [`ErrorKind::Format`] when it is damaged, or of a newer version of this program.
-    pub fn parse(text: &str) -> Result<Self> {
-        let damaged = |error: &dyn std::fmt::Display| {
-            Error::new(
-                ErrorKind::Format,
-                format!(
-                    "the lake's position in the collection cannot be read ({error}); `--full-backfill` begins anew"
-                ),
-            )
+    pub fn read<'a>(namespace: &str, property: impl Fn(&str) -> Option<&'a str>) -> Result<Option<Self>> {
+        let Some(text) = property(&Self::property(namespace)) else {
+            return Ok(None);
         };
-        let value: serde_json::Value = serde_json::from_str(text).map_err(|error| damaged(&error))?;
-        let value = Bson::try_from(value).map_err(|error| damaged(&error))?;
-        let position: Self = bson::deserialize_from_bson(value).map_err(|error| damaged(&error))?;
+        let mut position: Self = parse(text)?;
         if position.version != VERSION {
             return Err(damaged(&format!("version {}", position.version)));
         }
-        Ok(position)
+        // Without one that can be read, what follows begins by reading all of it once more.
+        let stream = property(&format!("{}{namespace}", Self::STREAM_PREFIX));
+        let stream = stream.and_then(|text| parse::<Stream>(text).ok());
+        let is_another = |stream: &Stream| matches!((&stream.collection, &position.collection), (Some(then), Some(now)) if then != now);
+        let stream = stream.filter(|stream| stream.version == VERSION && !is_another(stream));
+        position.stream = stream.map(|stream| stream.at);
+        Ok(Some(position))
     }
 
-    /// Canonical extended JSON: bounds and tokens keep their types.
+    /// The table properties that make this the position where `before` was.
     ///
     /// # Errors
     /// [`ErrorKind::Format`] when the library refuses, which no value of ours makes it do.
-    pub fn text(&self) -> Result<String> {
-        let refused = |reason: String| {
-            Error::new(
-                ErrorKind::Format,
-                format!("writing the position in the collection: {reason}"),
-            )
+    pub fn properties(&self, namespace: &str, before: Option<&Self>) -> Result<BTreeMap<String, String>> {
+        let mut changed = BTreeMap::new();
+        let passes = |position: &Self| Self {
+            stream: None,
+            ..position.clone()
         };
-        let document =
-            bson::serialize_to_raw_document_buf(self).map_err(|error| refused(error.to_string()))?;
-        let mut out = String::new();
-        json::write(&mut out, bson::RawBsonRef::Document(&document), Form::Canonical).map_err(refused)?;
-        Ok(out)
+        if before.map(passes) != Some(passes(self)) {
+            changed.insert(Self::property(namespace), text(self)?);
+        }
+        if let Some(stream) = &self.stream
+            && before.and_then(|before| before.stream.as_ref()) != Some(stream)
+        {
+            let stream = Stream {
+                version: VERSION,
+                collection: self.collection.clone(),
+                at: stream.clone(),
+            };
+            changed.insert(format!("{}{namespace}", Self::STREAM_PREFIX), text(&stream)?);
+        }
+        Ok(changed)
+    }
+}
+
+fn damaged(error: &dyn std::fmt::Display) -> Error {
+    Error::new(
+        ErrorKind::Format,
+        format!(
+            "the lake's position in the collection cannot be read ({error}); `--full-backfill` begins anew"
+        ),
+    )
+}
+
+/// Reads what [`text`] wrote.
+fn parse<T: DeserializeOwned>(text: &str) -> Result<T> {
+    let value: serde_json::Value = serde_json::from_str(text).map_err(|error| damaged(&error))?;
+    let value = Bson::try_from(value).map_err(|error| damaged(&error))?;
+    bson::deserialize_from_bson(value).map_err(|error| damaged(&error))
+}
+
+/// Canonical extended JSON: bounds and tokens keep their types.
+fn text(value: &impl Serialize) -> Result<String> {
+    let refused = |reason: String| {
+        Error::new(
+            ErrorKind::Format,
+            format!("writing the position in the collection: {reason}"),
+        )
+    };
+    let document = bson::serialize_to_raw_document_buf(value).map_err(|error| refused(error.to_string()))?;
+    let mut out = String::new();
+    json::write(&mut out, bson::RawBsonRef::Document(&document), Form::Canonical).map_err(refused)?;
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use bson::doc;
+
+    use super::*;
+
+    fn followed(collection: &str, token: i32) -> Position {
+        Position {
+            is_complete: true,
+            stream: Some(StreamPosition {
+                token: doc! {"_data": token},
+                order: None,
+            }),
+            ..Position::new(Some(collection.to_owned()))
+        }
+    }
+
+    fn read(table: &BTreeMap<String, String>) -> Option<Position> {
+        Position::read("db.c", |name| table.get(name).map(String::as_str)).unwrap()
+    }
+
+    #[test]
+    fn a_pass_and_the_stream_beside_it_take_nothing_of_each_other_back() {
+        let began = followed("a", 1);
+        let mut table = began.properties("db.c", None).unwrap();
+        assert_eq!(read(&table).as_ref(), Some(&began));
+        assert_eq!(began.properties("db.c", Some(&began)).unwrap(), BTreeMap::new());
+        // Both began with the same position.
+        table.extend(followed("a", 2).properties("db.c", Some(&began)).unwrap());
+        let pass = Position {
+            must_reconcile: true,
+            ..began.clone()
+        };
+        table.extend(pass.properties("db.c", Some(&began)).unwrap());
+        table.extend(followed("a", 3).properties("db.c", Some(&began)).unwrap());
+        let expected = Position {
+            must_reconcile: true,
+            ..followed("a", 3)
+        };
+        assert_eq!(read(&table), Some(expected));
+    }
+
+    #[test]
+    fn a_stream_of_another_collection_or_a_damaged_one_is_none() {
+        let mut table = followed("a", 1).properties("db.c", None).unwrap();
+        let another = Position::new(Some("b".to_owned()));
+        table.extend(another.properties("db.c", None).unwrap());
+        assert_eq!(read(&table), Some(another));
+        let mut table = followed("a", 1).properties("db.c", None).unwrap();
+        table.insert("cclake.mongodb-stream.db.c".to_owned(), "{".to_owned());
+        assert_eq!(read(&table).unwrap().stream, None);
+        table.insert("cclake.mongodb-position.db.c".to_owned(), "{".to_owned());
+        let damaged = Position::read("db.c", |name| table.get(name).map(String::as_str));
+        assert!(damaged.unwrap_err().to_string().contains("--full-backfill"));
     }
 }

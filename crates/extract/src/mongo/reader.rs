@@ -240,9 +240,10 @@ impl Reader {
             Ok(row) => {
                 part.counts.rows += 1;
                 part.counts.unexpected += u64::from(!row.as_expected);
+                self.batch_bytes += row.copied_bytes;
             }
             Err(reason) => {
-                let letter = dead_letter(&self.namespace, document, reason);
+                let letter = dead_letter(&self.namespace, document, reason, Some(self.shared.order));
                 part.counts
                     .bury(letter, &self.shared.dead_ids, &mut part.dead_letters);
             }
@@ -254,16 +255,19 @@ impl Reader {
 }
 
 /// A document that is no row, with its bytes.
-pub(crate) fn dead_letter(namespace: &str, document: &RawDocument, reason: String) -> DeadLetter {
+pub(crate) fn dead_letter(
+    namespace: &str,
+    document: &RawDocument,
+    reason: String,
+    order: Option<ChangeOrder>,
+) -> DeadLetter {
     let id = document.get("_id").ok().flatten();
     let id = id.and_then(|id| id::text(id).ok()).unwrap_or_default();
-    DeadLetter::new(
-        SOURCE,
-        &format!("{namespace}/{id}"),
-        0,
-        reason,
-        document.as_bytes(),
-    )
+    let place = format!("{namespace}/{id}");
+    DeadLetter {
+        order,
+        ..DeadLetter::new(SOURCE, &place, 0, reason, document.as_bytes())
+    }
 }
 
 /// Whether trying again may help.
@@ -287,9 +291,10 @@ pub(crate) fn is_passing_code(code: i32) -> bool {
     PASSING_CODES.contains(&code)
 }
 
-/// Server codes of a server that is going away or a primary that steps down, and of a cursor that was killed.
-const PASSING_CODES: [i32; 14] = [
-    6, 7, 63, 89, 91, 133, 150, 189, 234, 237, 262, 10107, 11600, 11602,
+/// Server codes of a server that is going away or a primary that steps down, of a cursor that was killed, and of a server
+/// that has too much to do (16500 is Cosmos DB's).
+const PASSING_CODES: [i32; 21] = [
+    6, 7, 24, 50, 63, 82, 89, 91, 112, 133, 150, 189, 202, 234, 237, 262, 9001, 10107, 11600, 11602, 16500,
 ];
 
 /// The part's rows as a batch; none if there are none.

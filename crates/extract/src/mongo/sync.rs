@@ -15,7 +15,7 @@ use mongodb::{
 };
 
 use super::{
-    connect::{self, MongoSettings, Source, write_failure},
+    connect::{MongoSettings, Source, write_failure},
     document,
     reader::is_passing_code,
     record::{self, Line, Origin},
@@ -32,7 +32,7 @@ pub(crate) const SOURCE: &str = "sync";
 /// What people and tools look documents up by.
 const INDEXED: [&str; 3] = ["ingestedAt", "sessionId", "uuid"];
 
-/// Updates in one command, at most.
+/// Updates, or ids, in one command, at most.
 const UPDATES: usize = 1000;
 
 /// Server codes: <https://github.com/mongodb/mongo/blob/master/src/mongo/base/error_codes.yml>.
@@ -111,8 +111,7 @@ impl Target {
 
     /// The file name under which the positions of this server's collection are kept.
     pub fn file_name(settings: &MongoSettings) -> String {
-        let namespace = settings.namespace();
-        let place = format!("{}/{namespace}", connect::hosts(&settings.uri));
+        let (namespace, place) = (settings.namespace(), settings.place());
         let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
         let readable: String = namespace.chars().filter(|c| is_plain(*c)).take(80).collect();
         format!("{readable}-{}.json", RecordId::of_line(place.as_bytes()))
@@ -144,17 +143,18 @@ impl Target {
     }
 }
 
-/// A line that is no record, or no document, as a letter of this queue: the same line may lie there for the lake too.
-pub fn dead_letter(namespace: &str, file: &str, offset: u64, reason: String, bytes: &[u8]) -> DeadLetter {
+/// A line that is no record, or no document, as a letter of this queue: the same line may lie there for the lake, or for
+/// another collection, too.
+pub fn dead_letter(place: &str, file: &str, offset: u64, reason: String, bytes: &[u8]) -> DeadLetter {
     DeadLetter {
-        id: letter_id(namespace, file, offset, bytes),
+        id: letter_id(place, file, offset, bytes),
         ..DeadLetter::new(SOURCE, file, offset, reason, bytes)
     }
 }
 
-/// Of a letter that a collection waits for; tells whose it is.
-pub(crate) fn letter_id(namespace: &str, file: &str, offset: u64, bytes: &[u8]) -> RecordId {
-    RecordId::of_dead_letter(&format!("{namespace}\n{file}"), offset, bytes)
+/// Of a letter that the collection at this [place](MongoSettings::place) waits for; tells whose it is.
+pub(crate) fn letter_id(place: &str, file: &str, offset: u64, bytes: &[u8]) -> RecordId {
+    RecordId::of_dead_letter(&format!("{place}\n{file}"), offset, bytes)
 }
 
 async fn make_indexes(source: &Source) -> Result<(), DriverError> {
@@ -229,7 +229,7 @@ impl Storing<'_> {
         let all = (0..self.lines.len()).map(|line| (line, String::new())).collect();
         let left = self.insert(all, record::whole).await?;
         let left = self.insert(left, record::bare).await?;
-        let namespace = self.source.namespace();
+        let place = self.source.settings.place();
         let letters = left.into_iter().filter_map(|(line, reason)| {
             let Line {
                 text, file, offset, ..
@@ -240,7 +240,7 @@ impl Storing<'_> {
             } else {
                 reason
             };
-            Some(dead_letter(namespace, file, offset, reason, text.as_bytes()))
+            Some(dead_letter(&place, file, offset, reason, text.as_bytes()))
         });
         self.stored.refused = letters.collect();
         Ok(self.stored)
@@ -346,6 +346,18 @@ impl Storing<'_> {
     ) -> Result<HashMap<String, HashSet<Place>>, DriverError> {
         let ids = lines.iter().filter_map(|(line, _)| self.lines.get(*line));
         let ids: Vec<String> = ids.map(|line| line.id.to_string()).collect();
+        let mut places = HashMap::new();
+        for ids in ids.chunks(UPDATES) {
+            self.places_of(ids, &mut places).await?;
+        }
+        Ok(places)
+    }
+
+    async fn places_of(
+        &self,
+        ids: &[String],
+        places: &mut HashMap<String, HashSet<Place>>,
+    ) -> Result<(), DriverError> {
         let mut cursor = self
             .source
             .collection
@@ -353,7 +365,6 @@ impl Storing<'_> {
             .projection(doc! {"machine": 1, "sourceFile": 1, "sourceOffset": 1, "sightings": 1})
             .selection_criteria(SelectionCriteria::ReadPreference(ReadPreference::Primary))
             .await?;
-        let mut places = HashMap::new();
         while cursor.advance().await? {
             let document = cursor.current();
             if let Ok(id) = document.get_str("_id") {
@@ -366,7 +377,7 @@ impl Storing<'_> {
                 places.insert(id.to_owned(), seen.collect());
             }
         }
-        Ok(places)
+        Ok(())
     }
 
     async fn update(&self, updates: &[Document]) -> Result<(), DriverError> {

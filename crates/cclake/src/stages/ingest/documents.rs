@@ -1,6 +1,6 @@
 //! A MongoDB collection → lake. The position is a property of the lake's table, set in the commit of the rows.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,7 @@ use cclake_extract::{Backoff, RecordId, dlq};
 use cclake_lake::Lake;
 
 use super::{IngestReport, Keeper, LineCounts, News, increment, queue};
+use crate::memory;
 use crate::printer::Printer;
 use crate::progress::Progress;
 use crate::stages::is_away;
@@ -103,12 +104,14 @@ impl Keeper<'_> {
                 self.settings.mongo.namespace()
             );
         }
+        memory::keep_for_new_threads();
         Ok(Source::connect(&self.settings.mongo, self.settings.threads)?)
     }
 
     fn position(&self, source: &Source) -> anyhow::Result<Option<Position>> {
-        let text = self.lake.property(&Position::property(source.namespace()));
-        Ok(text.map(Position::parse).transpose()?)
+        Ok(Position::read(source.namespace(), |name| {
+            self.lake.property(name)
+        })?)
     }
 
     fn dead_ids(&self) -> anyhow::Result<HashSet<RecordId>> {
@@ -137,19 +140,17 @@ impl Keeper<'_> {
         let mut busy = Duration::ZERO;
         let mut caught_up = Instant::now();
         beside.progress.begin("extract", 0);
+        let before = position.clone();
         let extraction = mongo::extract(
             source,
             position,
             pass,
             &self.dead_ids()?,
             &self.run_settings(),
-            &mut |mut chunk| {
+            &mut |chunk| {
                 let bytes = chunk.counts.bytes;
                 let began = Instant::now();
-                if let Ok(Some(now)) = self.position(source) {
-                    chunk.position.follow_from(&now);
-                }
-                self.take_documents(source.namespace(), chunk)?;
+                self.take_documents(source.namespace(), chunk, before.as_ref())?;
                 if let Some(changes) = beside.changes
                     && caught_up.elapsed() >= changes.pace.buffer
                 {
@@ -196,8 +197,8 @@ impl Keeper<'_> {
         } else {
             ids_of(self.lake, source.namespace(), &holdings)?
         };
-        let chunk = mongo::deletions(source, &gone, at, position, &self.run_settings())?;
-        self.take_documents(source.namespace(), chunk)
+        let chunk = mongo::deletions(source, &gone, at, position.clone(), &self.run_settings())?;
+        self.take_documents(source.namespace(), chunk, Some(&position))
     }
 
     fn follow_stream(&mut self, source: &Source, stop: &AtomicBool, printer: &Printer) -> anyhow::Result<()> {
@@ -238,15 +239,18 @@ impl Keeper<'_> {
         outage: &mut Option<Backoff>,
     ) -> anyhow::Result<Ending> {
         let history = self.settings.backfill_all_historical;
-        let (position, warning) = mongo::with_token(source, self.position(source)?, history)?;
+        let before = self.position(source)?;
+        let (position, warning) = mongo::with_token(source, before.clone(), history)?;
         if let Some(warning) = warning {
             changes.printer.warning(&warning);
         }
-        self.checkpoint(source.namespace(), &position)?;
+        self.checkpoint(source.namespace(), &position, before.as_ref())?;
         // What is there, or came since the last batch; the stream brings everything after its token.
-        if !self.read(source, Some(position), increment(self.settings), beside)? {
+        let was_followed = before.is_some_and(|before| before.is_followed()) && position.is_followed();
+        if !was_followed && !self.read(source, Some(position), increment(self.settings), beside)? {
             return Ok(Ending::MustBackfill);
         }
+        self.tell_warnings(changes.printer);
         *outage = None;
         changes.printer.note(&format!("following {}", source.namespace()));
         self.follow(source, changes, Until::Stopped)
@@ -258,7 +262,7 @@ impl Keeper<'_> {
         let dead_ids = self.dead_ids()?;
         mongo::follow(
             source,
-            position,
+            position.clone(),
             &dead_ids,
             &self.run_settings(),
             Pace {
@@ -271,7 +275,9 @@ impl Keeper<'_> {
                     changes
                         .printer
                         .detail(&format!("{} changes to the lake", chunk.counts.rows));
-                    self.take_documents(source.namespace(), *chunk)
+                    self.take_documents(source.namespace(), *chunk, Some(&position))?;
+                    self.tell_warnings(changes.printer);
+                    Ok(())
                 }
                 Step::Say(message) => {
                     changes.printer.warning(&message);
@@ -307,29 +313,50 @@ impl Keeper<'_> {
                 }
                 Err(error) => return Err(error),
             }
+            self.tell_warnings(printer);
             wait(pause, stop);
         }
         Ok(())
     }
 
     /// Commits a position that no rows lead to.
-    fn checkpoint(&mut self, namespace: &str, position: &Position) -> anyhow::Result<()> {
-        let property = (Position::property(namespace), position.text()?);
-        if self.lake.property(&property.0) == Some(property.1.as_str()) {
+    fn checkpoint(
+        &mut self,
+        namespace: &str,
+        position: &Position,
+        before: Option<&Position>,
+    ) -> anyhow::Result<()> {
+        let properties = position.properties(namespace, before)?;
+        if properties.is_empty() {
             return Ok(());
         }
-        self.write(Vec::new(), BTreeMap::from([property])).map(drop)
+        self.write(Vec::new(), properties).map(drop)
     }
 
-    /// Dead letters, then rows and position at once.
-    fn take_documents(&mut self, namespace: &str, chunk: Chunk) -> anyhow::Result<()> {
+    /// Whoever follows for weeks hears at once, and once, of what the report of a batch tells at its end.
+    fn tell_warnings(&mut self, printer: &Printer) {
+        for warning in std::mem::take(&mut self.report.warnings) {
+            if !self.told.contains(&warning) {
+                printer.warning(&warning);
+                self.told.insert(warning);
+            }
+        }
+    }
+
+    /// Dead letters, then rows and what of the position has changed since `before`, at once.
+    fn take_documents(
+        &mut self,
+        namespace: &str,
+        chunk: Chunk,
+        before: Option<&Position>,
+    ) -> anyhow::Result<()> {
         let counts = chunk.counts;
         queue(self.settings, self.run, &chunk.dead_letters)?;
         if !chunk.batches.is_empty() {
             self.tell(|| News::Rows(chunk.batches.clone()));
         }
-        let property = (Position::property(namespace), chunk.position.text()?);
-        let mark = self.write(chunk.batches, BTreeMap::from([property]))?;
+        let properties = chunk.position.properties(namespace, before)?;
+        let mark = self.write(chunk.batches, properties)?;
         self.tell(|| News::Snapshot(mark));
         self.report.lines += counts.into();
         self.report.unexpected += counts.unexpected;

@@ -4,7 +4,7 @@
 mod documents;
 mod files;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -208,6 +208,7 @@ pub(crate) fn ingest(
             source: settings.source,
             ..IngestReport::default()
         },
+        told: HashSet::new(),
     };
     let (kept, loaded) = std::thread::scope(|scope| {
         let keeper = scope.spawn(|| {
@@ -252,6 +253,7 @@ pub(crate) fn follow(
             source: settings.source,
             ..IngestReport::default()
         },
+        told: HashSet::new(),
     };
     keeper.keep_following(following, stop, printer)
 }
@@ -297,6 +299,8 @@ struct Keeper<'a> {
     /// Time the lake took.
     written: Duration,
     report: IngestReport,
+    /// Warnings that were printed already.
+    told: HashSet<String>,
 }
 
 impl Keeper<'_> {

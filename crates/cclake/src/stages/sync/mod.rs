@@ -129,7 +129,7 @@ impl Syncer {
 
     fn take(&mut self, chunk: Chunk, target: &Target, run: &Run) -> anyhow::Result<SyncReport> {
         let stored = store(&self.settings, target, &chunk.batches)?;
-        let namespace = self.settings.mongo.namespace();
+        let place = self.settings.mongo.place();
         let broken = chunk.dead_letters.into_iter().map(|letter| {
             let DeadLetter {
                 file,
@@ -138,7 +138,7 @@ impl Syncer {
                 bytes,
                 ..
             } = letter;
-            sync_letter(&namespace, &file, offset, reason, &bytes)
+            sync_letter(&place, &file, offset, reason, &bytes)
         });
         let mut letters: Vec<_> = broken.chain(stored.refused).collect();
         let all = letters.len() as u64;

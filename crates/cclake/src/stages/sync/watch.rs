@@ -36,6 +36,7 @@ pub(crate) fn watch(mut syncer: Syncer, pulse: &Arc<Pulse>, events: &Sender<Even
         pulse: Arc::clone(pulse),
         target: None,
         seen: None,
+        warned: Vec::new(),
     };
     let mut trouble: Option<Trouble> = None;
     let mut has_begun = false;
@@ -89,10 +90,12 @@ struct Watcher {
     target: Option<(Target, Instant)>,
     /// The files as they were when everything in them was stored.
     seen: Option<Vec<SourceFile>>,
+    /// What the last pass could not read, a sentence each.
+    warned: Vec<String>,
 }
 
 impl Watcher {
-    /// Looks once, and stores what is new; warnings about files.
+    /// Looks once, and stores what is new; new warnings about files.
     fn step(&mut self, syncer: &mut Syncer) -> anyhow::Result<Vec<String>> {
         self.connect(&syncer.settings.mongo)?;
         let found = syncer.discover()?;
@@ -108,10 +111,16 @@ impl Watcher {
         let report = syncer.pass(target, found, |bytes| pulse.pending(bytes), &mut |part| {
             pulse.stored(part);
         })?;
-        self.pulse.done();
-        // What could not be read is tried again.
-        self.seen = report.warnings.is_empty().then_some(files);
-        Ok(report.warnings)
+        let warned = std::mem::replace(&mut self.warned, report.warnings);
+        let Some(warning) = self.warned.first() else {
+            self.pulse.done();
+            self.seen = Some(files);
+            return Ok(Vec::new());
+        };
+        // What could not be read is tried again, and told once.
+        self.pulse.failed(warning, false);
+        let new = self.warned.iter().filter(|warning| !warned.contains(warning));
+        Ok(new.cloned().collect())
     }
 
     /// Sees that there is a connection, and that the collection is still the one it was made to.

@@ -105,7 +105,9 @@ fn ids_that_do_not_grow_hide_nothing() {
     let later = bring(vec![(i64::MAX - 8).into(), "a".into()]);
     assert_eq!(world.contents().len(), 6);
     assert!(
-        later["warnings"].to_string().contains("ids that do not grow"),
+        later["warnings"]
+            .to_string()
+            .contains("do not say when they were written"),
         "{later}"
     );
     // Of the numbers only the mark's own, the texts all.
@@ -247,4 +249,35 @@ fn many_small_extracts_leave_few_files() {
     assert!(count("snapshots") < 60, "{table}");
     world.json(&["load"]);
     assert_eq!(world.contents().len(), 60);
+}
+
+#[test]
+fn times_that_are_texts_hide_no_document() {
+    let Some(world) = World::new() else { return };
+    let at = |id: i32, time: &str| {
+        let mut document = entry(id, "one");
+        document.insert("_synced_at", time);
+        document
+    };
+    let new = || world.json(&["extract"])["lines"]["new"].as_u64().unwrap();
+    world.insert(vec![
+        at(1, "2026-02-03T10:00:08.5Z"),
+        at(2, "2026-02-03T10:00:09Z"),
+    ]);
+    assert_eq!([new(), new()], [2, 0]);
+    // Below the mark as a text, in the same second as time.
+    world.insert(vec![at(3, "2026-02-03T10:00:09.5Z")]);
+    assert_eq!([new(), new()], [2, 0]);
+    // Later, and less as a text: what no order can be told of is read each time, and said.
+    world.insert(vec![at(4, "2026-02-03T05:00:10-05:00"), at(5, "zzz")]);
+    assert_eq!([new(), new()], [2, 2]);
+    let warnings = world.json(&["extract"])["warnings"].to_string();
+    assert!(
+        warnings.contains("2 documents do not say when they were written"),
+        "{warnings}"
+    );
+    world.insert(vec![at(6, "2026-02-03T10:00:11Z")]);
+    assert_eq!(new(), 3);
+    world.json(&["load"]);
+    assert_eq!(world.contents().len(), 6);
 }

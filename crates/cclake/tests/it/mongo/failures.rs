@@ -305,12 +305,12 @@ fn what_is_no_text_lies_in_the_dead_letter_queue_once() {
         "{letters}"
     );
     let left = world.json(&["dlq", "retry"]);
-    assert_eq!(left, json!({"tried": 1, "rows": 0, "left": 1}));
+    assert_eq!(left, json!({"tried": 1, "rows": 0, "documents": 0, "left": 1}));
     let mended = RawDocumentBuf::try_from(&entry(2, "mended")).unwrap();
     mend(&world.scene, &[mended.as_bytes()]);
     for expected in [
-        json!({"tried": 1, "rows": 1, "left": 0}),
-        json!({"tried": 0, "rows": 0, "left": 0}),
+        json!({"tried": 1, "rows": 1, "documents": 0, "left": 0}),
+        json!({"tried": 0, "rows": 0, "documents": 0, "left": 0}),
     ] {
         assert_eq!(world.json(&["dlq", "retry"]), expected);
     }

@@ -266,3 +266,19 @@ fn rows_say_when_they_came_however_long_it_follows() {
     let came = format!("select _id from raw.conversations where _synced_at >= '{later}'");
     assert_eq!(world.lines(&came), ["1"]);
 }
+
+#[test]
+fn an_extract_beside_a_follower_reads_only_what_came_since_the_last() {
+    let Some(world) = World::new() else { return };
+    world.insert(vec![entry(0, "before")]);
+    let mut follower = world.follow();
+    for number in 1..4 {
+        world.insert(vec![entry(number, "later")]);
+        follower.wait_for_changes(1);
+        let lines = &world.json(&["extract"])["lines"];
+        assert_eq!(lines["new"], 1, "in round {number}: {lines}");
+    }
+    assert_eq!(follower.stop(), 0);
+    world.json(&["load"]);
+    assert_eq!(world.contents().len(), 4);
+}
