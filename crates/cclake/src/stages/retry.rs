@@ -124,9 +124,9 @@ fn append(
 }
 
 /// What a row is known by: the record, where it was found, and the order of its change.
-const KEY: [&str; 4] = ["_id", "source_file", "source_offset", "_cluster_ts"];
+const KEY: [&str; 5] = ["_id", "source_file", "source_offset", "_cluster_ts", "_seq"];
 
-type Key = (String, String, i64, Option<i64>);
+type Key = (String, String, i64, Option<i64>, Option<i64>);
 
 /// The rows that the lake has not.
 fn not_in(lake: &Lake, batches: Vec<RecordBatch>) -> anyhow::Result<Vec<RecordBatch>> {
@@ -156,10 +156,12 @@ fn keys(batch: &RecordBatch) -> anyhow::Result<Vec<Key>> {
     let text = |number: usize| column(number).and_then(|column| column.as_string_opt::<i32>());
     let offsets = column(2).and_then(|column| column.as_primitive_opt::<Int64Type>());
     let times = column(3).and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>());
-    let columns = text(0).zip(text(1)).zip(offsets.zip(times));
-    let ((ids, files), (offsets, times)) =
+    let sequences = column(4).and_then(|column| column.as_primitive_opt::<Int64Type>());
+    let columns = text(0).zip(text(1)).zip(offsets.zip(times)).zip(sequences);
+    let (((ids, files), (offsets, times)), sequences) =
         columns.context("the lake's columns are of other types than ours")?;
     let time = |row| times.is_valid(row).then(|| times.value(row));
+    let sequence = |row| sequences.is_valid(row).then(|| sequences.value(row));
     Ok((0..ids.len())
         .map(|row| {
             (
@@ -167,6 +169,7 @@ fn keys(batch: &RecordBatch) -> anyhow::Result<Vec<Key>> {
                 files.value(row).to_owned(),
                 offsets.value(row),
                 time(row),
+                sequence(row),
             )
         })
         .collect())

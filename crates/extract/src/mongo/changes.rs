@@ -90,9 +90,11 @@ impl<'a> Buffer<'a> {
         if let Some(token) = self.token.take()
             && let Ok(token) = Document::try_from(&*token)
         {
+            let before = self.chunk.position.stream.as_ref();
             self.chunk.position.stream = Some(StreamPosition {
                 token,
                 order: self.last,
+                is_caught_up: before.is_some_and(|before| before.is_caught_up),
             });
         }
         &mut self.chunk.position
@@ -107,11 +109,17 @@ impl<'a> Buffer<'a> {
         self.chunk.counts.documents += 1;
         self.chunk.counts.bytes += event.as_bytes().len() as u64;
         self.batch_bytes += event.as_bytes().len();
+        let before = self.last;
         let effect = match self.read(&event) {
             Ok(effect) => effect,
             Err(reason) => {
                 let document = event.get_document("fullDocument").unwrap_or(&event);
-                let letter = dead_letter(&self.namespace, document, reason, self.last);
+                let letter = dead_letter(
+                    &self.namespace,
+                    document,
+                    reason,
+                    self.last.filter(|_| self.last != before),
+                );
                 self.chunk
                     .counts
                     .bury(letter, self.dead_ids, &mut self.chunk.dead_letters);

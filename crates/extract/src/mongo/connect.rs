@@ -275,6 +275,9 @@ pub(crate) fn failure(error: &DriverError, settings: &MongoSettings) -> Error {
         DriverErrorKind::InvalidArgument { .. } => {
             format!("MONGO_URI (or MONGO_DB, MONGO_COLLECTION) is not valid: {detail}")
         }
+        DriverErrorKind::DnsResolve { .. } if tells_secrets(&detail, &settings.uri) => {
+            format!("MONGO_URI: {hosts} is not found; in a user name or a password, write %40 for @ and %3A for :, and nowhere else")
+        }
         DriverErrorKind::DnsResolve { .. } => format!("MONGO_URI: {hosts} is not found: {detail}"),
         DriverErrorKind::InvalidTlsConfig { .. } => {
             format!("MONGO_URI: its TLS options are not valid: {detail}")

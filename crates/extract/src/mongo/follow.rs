@@ -112,7 +112,10 @@ async fn reborn(source: &Source, stream: Option<StreamPosition>) -> Result<Posit
     let mut position = Position::new(source.uuid().await);
     position.must_reconcile = true;
     position.stream = Some(match stream {
-        Some(stream) => stream,
+        Some(stream) => StreamPosition {
+            is_caught_up: false,
+            ..stream
+        },
         None => now(source).await?,
     });
     Ok(position)
@@ -123,7 +126,11 @@ async fn now(source: &Source) -> Result<StreamPosition, DriverError> {
     // Some servers give the first token only with the first answer.
     for _ in 0..20 {
         if let Some(token) = token_of(&stream) {
-            return Ok(StreamPosition { token, order: None });
+            return Ok(StreamPosition {
+                token,
+                order: None,
+                is_caught_up: false,
+            });
         }
         stream.next_if_any().await?;
     }

@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 
-use bson::{Bson, DateTime, Document, RawBsonRef, Timestamp, doc};
+use bson::{Bson, DateTime, Document, RawBsonRef, Timestamp, doc, oid::ObjectId};
 
 use super::{
     document::Trace,
@@ -29,14 +29,21 @@ const ID: &str = "_id";
 pub(crate) fn filter(marks: &[Mark], is_settled: &[bool]) -> Document {
     let mut clauses = Vec::new();
     let mut unmarked = Document::new();
-    for field in FIELDS {
+    for (field, other) in FIELDS.into_iter().zip(FIELDS.into_iter().rev()) {
         clauses.extend(clauses_of(field, marks, is_settled));
+        // A document that says it well once need not be read each time.
+        clauses.push(doc! {field: no_time(), "$or": [{other: Bson::Null}, {other: no_time()}]});
         unmarked.insert(field, Bson::Null);
     }
     let by_id = clauses_of(ID, marks, is_settled);
     unmarked.insert("$or", by_id);
     clauses.push(unmarked);
     doc! {"$or": clauses}
+}
+
+/// Texts that are no mark.
+fn no_time() -> Document {
+    doc! {"$type": "string", "$not": {"$regex": UTC_TEXT}}
 }
 
 fn clauses_of(field: &str, marks: &[Mark], is_settled: &[bool]) -> Vec<Document> {
@@ -48,16 +55,20 @@ fn clauses_of(field: &str, marks: &[Mark], is_settled: &[bool]) -> Vec<Document>
         .filter(|(mark, _)| mark.field == field)
     {
         let value = mark.value.clone();
-        let bound = match next(&value) {
+        let mut bound = match next(&value) {
             _ if !is_settled => doc! {"$gte": value},
             Some(next) => doc! {"$gte": next},
             None => doc! {"$gt": value},
         };
-        clauses.push(doc! {field: bound});
         if matches!(mark.value, Bson::String(_)) {
-            clauses.push(doc! {field: {"$type": "string", "$not": {"$regex": UTC_TEXT}}});
+            bound.insert("$regex", UTC_TEXT);
         }
+        clauses.push(doc! {field: bound});
         seen.extend(type_of(&mark.value));
+    }
+    if field != ID && !seen.contains(&"string") {
+        clauses.push(doc! {field: {"$regex": UTC_TEXT}});
+        seen.push("string");
     }
     let mut unseen = doc! {"$ne": Bson::Null};
     if !seen.is_empty() {
@@ -67,10 +78,15 @@ fn clauses_of(field: &str, marks: &[Mark], is_settled: &[bool]) -> Vec<Document>
     clauses
 }
 
+/// Instead of the number of documents that have a mark's value: they are about to be read again.
+pub(crate) const UNSETTLED: i64 = -1;
+
 /// The documents that have a mark's value.
 pub(crate) fn ties_filter(mark: &Mark) -> Document {
     let value = mark.value.clone();
+    let is_text = matches!(value, Bson::String(_));
     let ties = match next(&value) {
+        Some(next) if is_text => doc! {"$gte": value, "$lt": next, "$regex": UTC_TEXT}.into(),
         Some(next) => doc! {"$gte": value, "$lt": next}.into(),
         None => value,
     };
@@ -112,15 +128,15 @@ impl MarkTracker {
 
     /// Sees a document that is about to be in the lake.
     pub(crate) fn see(&mut self, document: &Trace<'_>) {
-        let (mut is_marked, mut is_refused) = (false, false);
+        let (mut says_when, mut is_marked) = (false, false);
         for (field, value) in FIELDS.into_iter().zip(document.written) {
             if let Some(value) = value.filter(|value| !matches!(value, RawBsonRef::Null)) {
-                is_marked = true;
-                is_refused |= !self.see_value(field, value, document.id);
+                says_when = true;
+                is_marked |= self.see_value(field, value, document.id);
             }
         }
-        self.unmarked += u64::from(is_refused);
-        if !is_marked && let Some(id) = document.id {
+        self.unmarked += u64::from(says_when && !is_marked);
+        if !says_when && let Some(id) = document.id {
             match id {
                 // As a rule, what comes later has a greater one.
                 RawBsonRef::ObjectId(_)
@@ -181,13 +197,19 @@ impl MarkTracker {
         }
     }
 
-    /// Takes in what a later pass saw. Where it saw documents at the mark's value again, they are all of them.
+    /// Takes in what a later pass saw. At the value of an unsettled mark those are all documents; at that of a settled one they
+    /// are known, and were read for another field of theirs.
     pub(crate) fn pass(&mut self, later: Self) {
         for (key, theirs) in later.greatest {
             let mine = self.greatest.entry(key).or_insert_with(|| theirs.clone());
-            if compare(&theirs.value, &mine.value) != Some(std::cmp::Ordering::Less) {
-                *mine = theirs;
+            match compare(&theirs.value, &mine.value) {
+                Some(std::cmp::Ordering::Greater) => *mine = theirs,
+                Some(std::cmp::Ordering::Equal) if mine.ties == UNSETTLED => *mine = theirs,
+                _ => {}
             }
+        }
+        for mark in self.greatest.values_mut() {
+            mark.ties = mark.ties.max(0);
         }
     }
 
@@ -207,19 +229,20 @@ impl MarkTracker {
 /// range already read, carries a later time than that and is found by the next.
 pub(crate) fn capped(marks: Vec<Mark>, began: DateTime) -> Vec<Mark> {
     let seconds = seconds(began);
+    let next_day = ObjectId::from_parts(seconds.saturating_add(86_400), [0; 5], [0; 3]);
     let cap = |mut mark: Mark| {
         let limit = match &mark.value {
             Bson::DateTime(_) => began.into(),
             Bson::String(_) => second_text(began),
-            Bson::ObjectId(_) => second(seconds),
+            // Days ahead it is made of something else than time.
+            Bson::ObjectId(id) if *id < next_day => second(seconds),
             Bson::Timestamp(_) => Bson::Timestamp(Timestamp {
                 time: seconds,
                 increment: 0,
             }),
-            // A number that says when a document was written can only count milliseconds or seconds.
-            value if mark.field != ID => match number(value) {
-                Some(number) if number > MOST_SECONDS => began.timestamp_millis().into(),
-                _ => i64::from(seconds).into(),
+            value if mark.field != ID => match number(value).and_then(units_per_second) {
+                Some(units) => (began.timestamp_millis().saturating_mul(units) / 1000).into(),
+                None => return mark,
             },
             _ => return mark,
         };
@@ -231,8 +254,15 @@ pub(crate) fn capped(marks: Vec<Mark>, began: DateTime) -> Vec<Mark> {
     marks.into_iter().map(cap).collect()
 }
 
-/// Above it, a number is no time in seconds (of the year 5138), but in milliseconds (from 1973 on).
-const MOST_SECONDS: f64 = 1e11;
+/// In what a number that says when a document was written counts since 1970: seconds, or thousandths, millionths or billionths
+/// of them, from 1973 to 2096. None where it is no time, but a counter perhaps.
+fn units_per_second(number: f64) -> Option<i64> {
+    [1, 1_000, 1_000_000, 1_000_000_000].into_iter().find(|units| {
+        #[expect(clippy::cast_precision_loss, reason = "powers of ten up to 10⁹ are exact")]
+        let seconds = number / *units as f64;
+        (1e8..4e9).contains(&seconds)
+    })
+}
 
 /// The marks of a collection of which nothing older than now is wanted.
 pub(crate) fn from_now_on(now: DateTime) -> Vec<Mark> {
@@ -311,6 +341,25 @@ mod tests {
             merged.merge(MarkTracker::of(&marks_of(part)));
         }
         assert_eq!(merged.marks(), marks_of(&documents));
+    }
+
+    #[test]
+    fn documents_read_for_another_field_leave_a_settled_mark_alone() {
+        let two = [
+            doc! {"_id": 1, "ingestedAt": at(7)},
+            doc! {"_id": 2, "ingestedAt": at(7)},
+        ];
+        let again = [doc! {"_id": 1, "ingestedAt": at(7), "_synced_at": at(9)}];
+        let pass = |ties: Option<i64>| {
+            let mut marks = marks_of(&two);
+            marks[0].ties = ties.unwrap_or(marks[0].ties);
+            let mut tracker = MarkTracker::of(&marks);
+            tracker.pass(MarkTracker::of(&marks_of(&again)));
+            let marks = tracker.marks();
+            marks.iter().map(|mark| mark.ties).collect::<Vec<_>>()
+        };
+        assert_eq!(pass(None), [1, 2], "of `_synced_at` and of `ingestedAt`");
+        assert_eq!(pass(Some(UNSETTLED)), [1, 1]);
     }
 
     #[test]

@@ -88,6 +88,11 @@ pub(crate) async fn plan(
     } else {
         let settled = settled(source, &position.marks).await?;
         let filter = marks::filter(&position.marks, &settled);
+        for (mark, is_settled) in position.marks.iter_mut().zip(settled) {
+            if !is_settled {
+                mark.ties = marks::UNSETTLED;
+            }
+        }
         (time.order, vec![Work::Increment(filter)])
     };
     Ok(Plan {

@@ -80,6 +80,9 @@ pub(crate) struct StreamPosition {
     pub(crate) token: Document,
     /// Order of the last event that is in the lake, which a transaction's next event follows.
     pub(crate) order: Option<ChangeOrder>,
+    /// Whether what was there before its first token has been read since. Only who follows says so: what passes beside it say
+    /// of themselves may be older than that token.
+    pub(crate) is_caught_up: bool,
 }
 
 impl Position {
@@ -94,7 +97,17 @@ impl Position {
 
     /// Whether all that is left to be read comes by the change stream.
     pub fn is_followed(&self) -> bool {
-        self.is_complete && self.backfill.is_none() && !self.must_reconcile && self.stream.is_some()
+        let is_caught_up = self.stream.as_ref().is_some_and(|stream| stream.is_caught_up);
+        is_caught_up && self.is_complete && self.backfill.is_none() && !self.must_reconcile
+    }
+
+    /// The same, once all that was there before the first token has been read.
+    #[must_use]
+    pub fn caught_up(mut self) -> Self {
+        if let Some(stream) = &mut self.stream {
+            stream.is_caught_up = true;
+        }
+        self
     }
 
     /// What the names of all collections' properties begin with.
@@ -119,7 +132,7 @@ impl Position {
         if position.version != VERSION {
             return Err(damaged(&format!("version {}", position.version)));
         }
-        // Without one that can be read, what follows begins by reading all of it once more.
+        // Without one that can be read, whoever follows takes another token, and reads all of it once more if history is wanted.
         let stream = property(&format!("{}{namespace}", Self::STREAM_PREFIX));
         let stream = stream.and_then(|text| parse::<Stream>(text).ok());
         let is_another = |stream: &Stream| matches!((&stream.collection, &position.collection), (Some(then), Some(now)) if then != now);
@@ -197,6 +210,7 @@ mod tests {
             stream: Some(StreamPosition {
                 token: doc! {"_data": token},
                 order: None,
+                is_caught_up: true,
             }),
             ..Position::new(Some(collection.to_owned()))
         }

@@ -41,14 +41,21 @@ pub fn without_secrets(uri: &str) -> String {
 
 /// Whether these can be hosts and ports: where the `@` is missing or escaped, they are a name and a password.
 fn are_hosts(hosts: &str) -> bool {
-    let hosts = hosts.split('/').next().unwrap_or_default();
-    hosts.split(',').all(|host| {
-        let is_socket = host.to_lowercase().starts_with("%2f");
-        // Of `[::1]:27017` what is behind the brackets.
-        let name_and_port = host.rsplit_once(']').map_or(host, |(_, port)| port);
-        let port = name_and_port.split_once(':').map_or("", |(_, port)| port);
-        is_socket || (!host.contains('%') && port.chars().all(|digit| digit.is_ascii_digit()))
-    })
+    let is_socket = hosts.to_lowercase().starts_with("%2f");
+    if hosts.contains('%') && !is_socket {
+        return false;
+    }
+    hosts
+        .split('/')
+        .next()
+        .unwrap_or_default()
+        .split(',')
+        .all(|host| {
+            // Of `[::1]:27017` what is behind the brackets.
+            let name_and_port = host.rsplit_once(']').map_or(host, |(_, port)| port);
+            let port = name_and_port.split_once(':').map(|(_, port)| port);
+            port.is_none_or(|port| port.parse::<u16>().is_ok())
+        })
 }
 
 fn option_without_secret(option: &str) -> String {
@@ -108,7 +115,7 @@ pub(crate) fn tells_secrets(text: &str, uri: &str) -> bool {
     let pieces = |uri: &str| {
         // What an escaped character parts, too.
         let escapes = uri.split('%').map(|piece| piece.get(2..).unwrap_or_default());
-        let uri = format!("{uri} {}", escapes.collect::<Vec<_>>().join(" "));
+        let uri = format!("{uri} {}", escapes.collect::<Vec<_>>().join(" ")).to_lowercase();
         let pieces = uri.split(|character: char| !character.is_alphanumeric());
         pieces
             .filter(|piece| piece.len() > 2)
@@ -147,9 +154,12 @@ mod tests {
             ("s3cret", "***"),
             ("mongodb://ada:s3cret%40db:27017/x", "mongodb://***"),
             ("mongodb://ada:s3cret", "mongodb://***"),
+            ("mongodb://ada:1/s3cret%40db", "mongodb://***"),
+            ("mongodb+srv://ada%3As3cret%40db/x", "mongodb+srv://***"),
             ("mongodb://ada%3As3cret@db/x", "mongodb://***@db/x"),
         ] {
             assert_eq!(tells_secrets("got s3cret", uri), uri.contains("s3cret"), "{uri}");
+            assert_eq!(tells_secrets("got S3CRET", uri), uri.contains("s3cret"), "{uri}");
             assert!(!tells_secrets("got nothing", uri), "{uri}");
             let shown = without_secrets(uri);
             assert!(!shown.contains("s3cret"), "{shown}");

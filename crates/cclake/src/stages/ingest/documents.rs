@@ -21,6 +21,9 @@ use crate::stages::is_away;
 /// Bytes of BSON per lake snapshot. As Arrow they are about twice that, and half as many are read meanwhile.
 const CHUNK_BYTES: usize = 64 << 20;
 
+/// What only another program can have done.
+const LOST: &str = "the lake has lost the position";
+
 /// How changes are followed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Following {
@@ -140,7 +143,7 @@ impl Keeper<'_> {
         let mut busy = Duration::ZERO;
         let mut caught_up = Instant::now();
         beside.progress.begin("extract", 0);
-        let before = position.clone();
+        let mut before = position.clone();
         let extraction = mongo::extract(
             source,
             position,
@@ -150,7 +153,9 @@ impl Keeper<'_> {
             &mut |chunk| {
                 let bytes = chunk.counts.bytes;
                 let began = Instant::now();
+                let position = chunk.position.clone();
                 self.take_documents(source.namespace(), chunk, before.as_ref())?;
+                before = Some(position);
                 if let Some(changes) = beside.changes
                     && caught_up.elapsed() >= changes.pace.buffer
                 {
@@ -246,9 +251,12 @@ impl Keeper<'_> {
         }
         self.checkpoint(source.namespace(), &position, before.as_ref())?;
         // What is there, or came since the last batch; the stream brings everything after its token.
-        let was_followed = before.is_some_and(|before| before.is_followed()) && position.is_followed();
-        if !was_followed && !self.read(source, Some(position), increment(self.settings), beside)? {
-            return Ok(Ending::MustBackfill);
+        if !position.is_followed() {
+            if !self.read(source, Some(position), increment(self.settings), beside)? {
+                return Ok(Ending::MustBackfill);
+            }
+            let position = self.position(source)?.context(LOST)?;
+            self.checkpoint(source.namespace(), &position.clone().caught_up(), Some(&position))?;
         }
         self.tell_warnings(changes.printer);
         *outage = None;
@@ -258,7 +266,7 @@ impl Keeper<'_> {
 
     /// Brings changes from the lake's position on.
     fn follow(&mut self, source: &Source, changes: &Changes<'_>, until: Until) -> anyhow::Result<Ending> {
-        let position = self.position(source)?.context("the lake has lost the position")?;
+        let position = self.position(source)?.context(LOST)?;
         let dead_ids = self.dead_ids()?;
         mongo::follow(
             source,
@@ -336,9 +344,10 @@ impl Keeper<'_> {
     /// Whoever follows for weeks hears at once, and once, of what the report of a batch tells at its end.
     fn tell_warnings(&mut self, printer: &Printer) {
         for warning in std::mem::take(&mut self.report.warnings) {
-            if !self.told.contains(&warning) {
+            // The same with another number is no news.
+            let gist = warning.replace(|character: char| character.is_ascii_digit(), "");
+            if self.told.insert(gist) {
                 printer.warning(&warning);
-                self.told.insert(warning);
             }
         }
     }
@@ -356,8 +365,11 @@ impl Keeper<'_> {
             self.tell(|| News::Rows(chunk.batches.clone()));
         }
         let properties = chunk.position.properties(namespace, before)?;
-        let mark = self.write(chunk.batches, properties)?;
-        self.tell(|| News::Snapshot(mark));
+        let is_news = !chunk.batches.is_empty() || !properties.is_empty();
+        if is_news {
+            let mark = self.write(chunk.batches, properties)?;
+            self.tell(|| News::Snapshot(mark));
+        }
         self.report.lines += counts.into();
         self.report.unexpected += counts.unexpected;
         self.report.deletions += counts.deletions;

@@ -299,7 +299,7 @@ struct Keeper<'a> {
     /// Time the lake took.
     written: Duration,
     report: IngestReport,
-    /// Warnings that were printed already.
+    /// Warnings that were printed already, without their numbers.
     told: HashSet<String>,
 }
 

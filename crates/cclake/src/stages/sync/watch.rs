@@ -103,6 +103,7 @@ impl Watcher {
             return Ok(Vec::new());
         };
         if self.seen.as_ref() == Some(&found.files) {
+            self.warned.clear();
             self.pulse.done();
             return Ok(Vec::new());
         }
@@ -118,6 +119,7 @@ impl Watcher {
             return Ok(Vec::new());
         };
         // What could not be read is tried again, and told once.
+        self.seen = None;
         self.pulse.failed(warning, false);
         let new = self.warned.iter().filter(|warning| !warned.contains(warning));
         Ok(new.cloned().collect())

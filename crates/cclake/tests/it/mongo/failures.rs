@@ -78,6 +78,29 @@ fn a_follower_goes_on_behind_each_cut() {
 }
 
 #[test]
+fn what_came_before_following_is_read_though_the_first_try_broke_off() {
+    let Some(world) = World::new() else { return };
+    let command = |args: &[&str]| {
+        let mut command = world.command(args);
+        command.env("BACKFILL_ALL_HISTORICAL", "false");
+        command
+    };
+    world.insert(vec![entry(-1, "history")]);
+    assert_eq!(finish(&mut command(&["extract"])).status, 0);
+    world.insert(many(300));
+    let relay = Relay::to(world.server.port());
+    relay.cut_after(100 << 10);
+    let mut broken = command(&["extract", "--follow", "--verbose"]);
+    let mut follower = Follower::start_at_once(broken.env("MONGO_URI", relay.uri()));
+    follower.wait_for("trying again");
+    drop(follower);
+    let follower = Follower::start(&mut command(&["extract", "--follow", "--verbose"]));
+    assert_eq!(follower.stop(), 0);
+    world.json(&["load"]);
+    assert_eq!(world.contents().len(), 300);
+}
+
+#[test]
 fn an_insert_whose_answer_is_lost_is_stored_once() {
     let Some(server) = Server::start(&[]) else { return };
     let scene = Scene::new();
