@@ -9,7 +9,7 @@ use iceberg::spec::Transform;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Where the lake is, what its table is called, and how a new table is laid out.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct LakeSettings {
     /// The folder that holds `catalog.db` and the table folders. All paths inside the table are absolute, so the folder
     /// cannot be moved.
@@ -27,6 +27,8 @@ pub struct LakeSettings {
     pub commit_patience: Duration,
     /// Files that an append writes side by side: each is encoded on one core and held in memory.
     pub writer_tasks: NonZeroUsize,
+    /// Called before an append does upkeep, which needs memory that what was written a moment ago need not keep.
+    pub before_upkeep: fn(),
 }
 
 /// The partition of a row, from its `timestamp`; rows without one share a partition of their own.
@@ -63,6 +65,7 @@ impl LakeSettings {
             // Longer than a backup or another run's commit, shorter than a person's patience.
             commit_patience: Duration::from_secs(30),
             writer_tasks: NonZeroUsize::MIN.saturating_add(1),
+            before_upkeep: || {},
         }
     }
 

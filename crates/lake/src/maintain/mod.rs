@@ -122,6 +122,7 @@ impl Lake {
             Some(swept) if swept.elapsed() < SWEEP_PAUSE => Sweep::Metadata,
             _ => Sweep::MetadataAndData,
         };
+        (self.settings.before_upkeep)();
         match self.tend(Depth::Light, sweep, &options) {
             Ok(_) if sweep == Sweep::MetadataAndData => self.upkeep.swept = Some(Instant::now()),
             Ok(_) => {}

@@ -24,6 +24,7 @@ pub(super) use files::{bytes_to_read, stamp};
 
 use super::load::{Loader, News, RowCounts};
 use crate::data_dir::{DataDir, make_private};
+use crate::memory;
 use crate::printer::Printer;
 use crate::progress::Progress;
 use crate::settings::{Settings, SourceKind};
@@ -149,6 +150,7 @@ fn lake_settings(settings: &Settings, cores: usize) -> LakeSettings {
         table: settings.iceberg_table_name.clone(),
         partition_by: settings.partition_by,
         writer_tasks: writers.unwrap_or(NonZeroUsize::MIN),
+        before_upkeep: memory::give_back,
         ..LakeSettings::new(&settings.iceberg_warehouse_path)
     }
 }
