@@ -14,7 +14,7 @@ use crate::{
     jsonl::parse,
     mongo::{
         document::{DocumentReader, Trace},
-        id, letter_id, reader,
+        id, reader, sync,
     },
 };
 
@@ -59,8 +59,11 @@ impl Retry {
     /// As for [`read`](Self::read).
     pub fn read_for(&self, place: &str, letters: &[Entry]) -> Result<Retried> {
         self.gather(letters, |retry, letter, batches| {
+            if letter.source != sync::SOURCE {
+                return None;
+            }
             let bytes = letter.bytes().filter(|bytes| bytes.len() <= MOST_BYTES)?;
-            let is_its = letter_id(place, &letter.file, letter.offset, &bytes) == letter.id;
+            let is_its = sync::letter_id(place, &letter.file, letter.offset, &bytes) == letter.id;
             if is_its {
                 retry.line(letter, &bytes, batches)
             } else {
@@ -209,7 +212,7 @@ mod tests {
             retried.rows,
             HashSet::from([RecordId([1; 16]), RecordId([3; 16])])
         );
-        let theirs = letter_id("h/db.c", "/p/s.jsonl", 0, b"{}");
+        let theirs = sync::letter_id("h/db.c", "/p/s.jsonl", 0, b"{}");
         let letters = letters.map(|letter| Entry {
             id: if letter.source == "sync" {
                 theirs

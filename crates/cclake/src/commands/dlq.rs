@@ -96,8 +96,8 @@ fn show(settings: &Settings, id: &str, printer: &Printer) -> anyhow::Result<()> 
 
 fn try_again(settings: &Settings, printer: &Printer) -> anyhow::Result<()> {
     let data = DataDir::own(settings, Ownership::Exclusive)?;
-    let (retried, warning) = retry(settings, &data, &mut open_lake(settings, settings.threads)?)?;
-    summary::warn(warning.as_slice(), printer);
+    let retried = retry(settings, &data, &mut open_lake(settings, settings.threads)?)?;
+    summary::warn(&retried.warnings, printer);
     if printer.is_json() {
         return printer.json(&retried);
     }

@@ -7,6 +7,7 @@ mod ingest;
 mod load;
 mod retry;
 mod sync;
+mod told;
 
 pub(crate) use blueprint::{Blueprint, Engine, Holdings, Prepared};
 pub(crate) use build::{BuildScope, Built, build};

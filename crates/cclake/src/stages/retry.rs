@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use super::ingest::{Run, stamp};
 use super::is_away;
-use super::sync::store;
+use super::sync::{roots, store};
 use crate::data_dir::DataDir;
 use crate::settings::Settings;
 
@@ -29,14 +29,12 @@ pub(crate) struct Retried {
     pub documents: u64,
     /// Letters that stay in the queue.
     pub left: u64,
+    /// Why letters of `sync` stay, if their server is away: a sentence.
+    pub warnings: Vec<String>,
 }
 
-/// Reads all letters again; the sentence tells why those of `sync` stay, if their server is away.
-pub(crate) fn retry(
-    settings: &Settings,
-    data: &DataDir,
-    lake: &mut Lake,
-) -> anyhow::Result<(Retried, Option<String>)> {
+/// Reads all letters again.
+pub(crate) fn retry(settings: &Settings, data: &DataDir, lake: &mut Lake) -> anyhow::Result<Retried> {
     let run = Run::begin();
     let letters = dlq::list(&settings.dead_letter_dir)?;
     let retry = Retry {
@@ -46,19 +44,19 @@ pub(crate) fn retry(
     };
     let rows = into_lake(settings, data, lake, &run, retry.read(&letters)?)?;
     let read = retry.read_for(&settings.mongo.place(), &letters)?;
-    let (documents, warning) = match into_collection(settings, &letters, read) {
-        Err(error) if is_away(&error) => (0, Some(format!("letters of `sync` stay: {error:#}"))),
-        documents => (documents?, None),
+    let (documents, warnings) = match into_collection(settings, &letters, read) {
+        Err(error) if is_away(&error) => (0, vec![format!("letters of `sync` stay: {error:#}")]),
+        documents => (documents?, Vec::new()),
     };
     let tried = letters.iter().map(|letter: &Entry| letter.id);
     let tried = tried.collect::<HashSet<_>>().len() as u64;
-    let retried = Retried {
+    Ok(Retried {
         tried,
         rows,
         documents,
         left: tried - rows - documents,
-    };
-    Ok((retried, warning))
+        warnings,
+    })
 }
 
 /// How many letters are rows now. A row that an earlier try brought before it broke off is not brought again.
@@ -83,7 +81,12 @@ fn into_collection(settings: &Settings, letters: &[Entry], mut retried: Read) ->
     if retried.rows.is_empty() {
         return Ok(0);
     }
-    let stored = store(settings, &Target::connect(&settings.mongo)?, &retried.batches)?;
+    let stored = store(
+        settings,
+        &roots(settings),
+        &Target::connect(&settings.mongo)?,
+        &retried.batches,
+    )?;
     let refused = stored.refused.iter().map(|letter| (&letter.file, letter.offset));
     let refused: HashSet<_> = refused.collect();
     for letter in letters {

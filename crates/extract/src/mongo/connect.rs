@@ -266,7 +266,9 @@ pub(crate) fn failure(error: &DriverError, settings: &MongoSettings) -> Error {
         DriverErrorKind::Io(_) | DriverErrorKind::ConnectionPoolCleared { .. } => format!(
             "MONGO_URI: the connection to {hosts} broke off ({detail}); run it again, and it goes on where it was"
         ),
-        DriverErrorKind::InvalidArgument { .. } if tells_secrets(&detail, &settings.uri) => {
+        DriverErrorKind::InvalidArgument { .. } | DriverErrorKind::DnsResolve { .. }
+            if tells_secrets(&detail, &settings.uri) =>
+        {
             "MONGO_URI is no connection string that MongoDB knows: in a user name or a password, write %40 for @, %2F for /, \
              %3F for ? and %3A for :, and see \
              https://www.mongodb.com/docs/manual/reference/connection-string-options/ for the options"
@@ -274,9 +276,6 @@ pub(crate) fn failure(error: &DriverError, settings: &MongoSettings) -> Error {
         }
         DriverErrorKind::InvalidArgument { .. } => {
             format!("MONGO_URI (or MONGO_DB, MONGO_COLLECTION) is not valid: {detail}")
-        }
-        DriverErrorKind::DnsResolve { .. } if tells_secrets(&detail, &settings.uri) => {
-            format!("MONGO_URI: {hosts} is not found; in a user name or a password, write %40 for @ and %3A for :, and nowhere else")
         }
         DriverErrorKind::DnsResolve { .. } => format!("MONGO_URI: {hosts} is not found: {detail}"),
         DriverErrorKind::InvalidTlsConfig { .. } => {

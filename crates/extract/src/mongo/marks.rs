@@ -7,6 +7,7 @@
 //! Of texts and ObjectIds the value is a whole second. Within one, the order of texts is not that of time (`…09Z` is above
 //! `…09.5Z`), nor is that of ObjectIds of two clients. A text that is no time in UTC is no mark, and read each time.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use bson::{Bson, DateTime, Document, RawBsonRef, Timestamp, doc, oid::ObjectId};
@@ -55,15 +56,12 @@ fn clauses_of(field: &str, marks: &[Mark], is_settled: &[bool]) -> Vec<Document>
         .filter(|(mark, _)| mark.field == field)
     {
         let value = mark.value.clone();
-        let mut bound = match next(&value) {
+        let bound = match next(&value) {
             _ if !is_settled => doc! {"$gte": value},
             Some(next) => doc! {"$gte": next},
             None => doc! {"$gt": value},
         };
-        if matches!(mark.value, Bson::String(_)) {
-            bound.insert("$regex", UTC_TEXT);
-        }
-        clauses.push(doc! {field: bound});
+        clauses.push(comparable(mark, bound));
         seen.extend(type_of(&mark.value));
     }
     if field != ID && !seen.contains(&"string") {
@@ -84,13 +82,20 @@ pub(crate) const UNSETTLED: i64 = -1;
 /// The documents that have a mark's value.
 pub(crate) fn ties_filter(mark: &Mark) -> Document {
     let value = mark.value.clone();
-    let is_text = matches!(value, Bson::String(_));
-    let ties = match next(&value) {
-        Some(next) if is_text => doc! {"$gte": value, "$lt": next, "$regex": UTC_TEXT}.into(),
-        Some(next) => doc! {"$gte": value, "$lt": next}.into(),
-        None => value,
+    let ties = if let Some(next) = next(&value) {
+        doc! {"$gte": value, "$lt": next}
+    } else {
+        doc! {"$eq": value}
     };
-    doc! {mark.field.as_str(): ties}
+    comparable(mark, ties)
+}
+
+/// The bounds for the mark's field, among the values that can be marks.
+fn comparable(mark: &Mark, mut bounds: Document) -> Document {
+    if matches!(mark.value, Bson::String(_)) {
+        bounds.insert("$regex", UTC_TEXT);
+    }
+    doc! {mark.field.as_str(): bounds}
 }
 
 /// Follows the greatest values among documents as they are read.
@@ -106,6 +111,20 @@ struct Greatest {
     value: Bson,
     ties: i64,
     hash: i64,
+}
+
+impl Greatest {
+    /// Takes in what other documents say.
+    fn absorb(&mut self, other: Self) {
+        match compare(&other.value, &self.value) {
+            Some(Ordering::Greater) => *self = other,
+            Some(Ordering::Equal) => {
+                self.ties += other.ties;
+                self.hash = self.hash.wrapping_add(other.hash);
+            }
+            _ => {}
+        }
+    }
 }
 
 impl MarkTracker {
@@ -160,20 +179,7 @@ impl MarkTracker {
             return false;
         };
         let hash = id.map_or(0, tie_hash);
-        let one = |value| Greatest { value, ties: 1, hash };
-        match self.greatest.get_mut(&(field, kind)) {
-            None => {
-                self.greatest.insert((field, kind), one(value));
-            }
-            Some(greatest) => match compare(&value, &greatest.value) {
-                Some(std::cmp::Ordering::Greater) => *greatest = one(value),
-                Some(std::cmp::Ordering::Equal) => {
-                    greatest.ties += 1;
-                    greatest.hash = greatest.hash.wrapping_add(hash);
-                }
-                _ => {}
-            },
-        }
+        self.absorb((field, kind), Greatest { value, ties: 1, hash });
         true
     }
 
@@ -181,19 +187,14 @@ impl MarkTracker {
     pub(crate) fn merge(&mut self, other: Self) {
         self.unmarked += other.unmarked;
         for (key, theirs) in other.greatest {
-            match self.greatest.get_mut(&key) {
-                None => {
-                    self.greatest.insert(key, theirs);
-                }
-                Some(mine) => match compare(&theirs.value, &mine.value) {
-                    Some(std::cmp::Ordering::Greater) => *mine = theirs,
-                    Some(std::cmp::Ordering::Equal) => {
-                        mine.ties += theirs.ties;
-                        mine.hash = mine.hash.wrapping_add(theirs.hash);
-                    }
-                    _ => {}
-                },
-            }
+            self.absorb(key, theirs);
+        }
+    }
+
+    fn absorb(&mut self, key: (&'static str, &'static str), theirs: Greatest) {
+        match self.greatest.get_mut(&key) {
+            Some(mine) => mine.absorb(theirs),
+            None => _ = self.greatest.insert(key, theirs),
         }
     }
 
@@ -203,8 +204,8 @@ impl MarkTracker {
         for (key, theirs) in later.greatest {
             let mine = self.greatest.entry(key).or_insert_with(|| theirs.clone());
             match compare(&theirs.value, &mine.value) {
-                Some(std::cmp::Ordering::Greater) => *mine = theirs,
-                Some(std::cmp::Ordering::Equal) if mine.ties == UNSETTLED => *mine = theirs,
+                Some(Ordering::Greater) => *mine = theirs,
+                Some(Ordering::Equal) if mine.ties == UNSETTLED => *mine = theirs,
                 _ => {}
             }
         }
@@ -246,7 +247,7 @@ pub(crate) fn capped(marks: Vec<Mark>, began: DateTime) -> Vec<Mark> {
             },
             _ => return mark,
         };
-        if compare(&mark.value, &limit) == Some(std::cmp::Ordering::Greater) {
+        if compare(&mark.value, &limit) == Some(Ordering::Greater) {
             (mark.value, mark.ties, mark.tie_hash) = (limit, 0, 0);
         }
         mark

@@ -24,7 +24,7 @@ pub(crate) mod id;
 mod json;
 
 mod record;
-mod sync;
+pub(crate) mod sync;
 mod values;
 
 pub use connect::{MongoSettings, Source};
@@ -33,5 +33,4 @@ pub use follow::{Ending, Pace, Step, Until, follow, with_token};
 pub use position::Position;
 pub use reconcile::{DeletedAt, Holdings, deletions, subtract_present};
 pub use secrets::without_secrets;
-pub(crate) use sync::letter_id;
 pub use sync::{Lines, Stored, Target, dead_letter as sync_letter};

@@ -180,35 +180,36 @@ fn every_column_is_zstd() {
     let files = lake.files_since(0).unwrap();
     assert_eq!(files.len(), 3);
     for file in files {
-        let reader = SerializedFileReader::new(File::open(&file.path).unwrap()).unwrap();
-        for column in reader
-            .metadata()
-            .row_groups()
-            .iter()
-            .flat_map(RowGroupMetaData::columns)
-        {
+        for (column, compression) in compressions(&file) {
             assert!(
-                matches!(column.compression(), Compression::ZSTD(_)),
-                "{} in {} is {:?}",
-                column.column_path(),
-                file.path.display(),
-                column.compression()
+                matches!(compression, Compression::ZSTD(_)),
+                "{column} in {} is {compression:?}",
+                file.path.display()
             );
         }
     }
+}
+
+/// Of each column of each row group.
+fn compressions(file: &LakeFile) -> Vec<(String, Compression)> {
+    let reader = SerializedFileReader::new(File::open(&file.path).unwrap()).unwrap();
+    let columns = reader
+        .metadata()
+        .row_groups()
+        .iter()
+        .flat_map(RowGroupMetaData::columns);
+    columns
+        .map(|column| (column.column_path().string(), column.compression()))
+        .collect()
 }
 
 /// Stored without a compressor, in every file of the lake: of the columns' names, in order.
 #[track_caller]
 fn check_plain(lake: &Lake, expected: &[&str]) {
     for file in lake.files_since(0).unwrap() {
-        let reader = SerializedFileReader::new(File::open(&file.path).unwrap()).unwrap();
-        let groups = reader.metadata().row_groups().iter();
-        let plain: Vec<_> = groups
-            .flat_map(RowGroupMetaData::columns)
-            .filter(|column| column.compression() == Compression::UNCOMPRESSED)
-            .map(|column| column.column_path().string())
-            .collect();
+        let mut plain = compressions(&file);
+        plain.retain(|(_, compression)| *compression == Compression::UNCOMPRESSED);
+        let plain: Vec<_> = plain.into_iter().map(|(column, _)| column).collect();
         assert_eq!(plain, expected);
     }
 }

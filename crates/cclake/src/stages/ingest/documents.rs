@@ -107,6 +107,7 @@ impl Keeper<'_> {
                 self.settings.mongo.namespace()
             );
         }
+        // The threads that read begin with the connection.
         memory::keep_for_new_threads();
         Ok(Source::connect(&self.settings.mongo, self.settings.threads)?)
     }
@@ -224,9 +225,7 @@ impl Keeper<'_> {
                 Ok(Ending::Stopped) => break,
                 Ok(_) => {}
                 Err(error) if is_away(&error) => {
-                    if outage.is_none() {
-                        printer.warning(&format!("{error:#}; trying again until it is back"));
-                    }
+                    tell_away(outage.is_none(), &error, printer);
                     wait(outage.get_or_insert_default().next_pause(), stop);
                 }
                 Err(error) => return Err(error),
@@ -314,9 +313,7 @@ impl Keeper<'_> {
             match self.read(source, position, pass, &beside) {
                 Ok(_) => is_gone = false,
                 Err(error) if is_away(&error) => {
-                    if !is_gone {
-                        printer.warning(&format!("{error:#}; trying again until it is back"));
-                    }
+                    tell_away(!is_gone, &error, printer);
                     is_gone = true;
                 }
                 Err(error) => return Err(error),
@@ -343,12 +340,8 @@ impl Keeper<'_> {
 
     /// Whoever follows for weeks hears at once, and once, of what the report of a batch tells at its end.
     fn tell_warnings(&mut self, printer: &Printer) {
-        for warning in std::mem::take(&mut self.report.warnings) {
-            // The same with another number is no news.
-            let gist = warning.replace(|character: char| character.is_ascii_digit(), "");
-            if self.told.insert(gist) {
-                printer.warning(&warning);
-            }
+        for warning in self.told.news(std::mem::take(&mut self.report.warnings)) {
+            printer.warning(&warning);
         }
     }
 
@@ -375,6 +368,13 @@ impl Keeper<'_> {
         self.report.deletions += counts.deletions;
         self.report.skipped += counts.skipped;
         Ok(())
+    }
+}
+
+/// At the beginning of an outage only.
+fn tell_away(is_first: bool, error: &anyhow::Error, printer: &Printer) {
+    if is_first {
+        printer.warning(&format!("{error:#}; trying again until it is back"));
     }
 }
 

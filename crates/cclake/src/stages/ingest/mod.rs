@@ -4,7 +4,7 @@
 mod documents;
 mod files;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -28,6 +28,7 @@ use crate::memory;
 use crate::printer::Printer;
 use crate::progress::Progress;
 use crate::settings::{Settings, SourceKind};
+use crate::stages::told::Told;
 
 pub(crate) use documents::Following;
 
@@ -210,7 +211,7 @@ pub(crate) fn ingest(
             source: settings.source,
             ..IngestReport::default()
         },
-        told: HashSet::new(),
+        told: Told::default(),
     };
     let (kept, loaded) = std::thread::scope(|scope| {
         let keeper = scope.spawn(|| {
@@ -255,7 +256,7 @@ pub(crate) fn follow(
             source: settings.source,
             ..IngestReport::default()
         },
-        told: HashSet::new(),
+        told: Told::default(),
     };
     keeper.keep_following(following, stop, printer)
 }
@@ -301,8 +302,8 @@ struct Keeper<'a> {
     /// Time the lake took.
     written: Duration,
     report: IngestReport,
-    /// Warnings that were printed already, without their numbers.
-    told: HashSet<String>,
+    /// Warnings that were printed already.
+    told: Told,
 }
 
 impl Keeper<'_> {

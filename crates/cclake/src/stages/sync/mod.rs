@@ -36,13 +36,22 @@ pub(crate) struct SyncReport {
     pub warnings: Vec<String>,
 }
 
-/// Stores lines as documents that say where they are from.
-pub(super) fn store(settings: &Settings, target: &Target, batches: &[RecordBatch]) -> anyhow::Result<Stored> {
+/// The folders that files are below of, by the paths that files are known by.
+pub(super) fn roots(settings: &Settings) -> Vec<PathBuf> {
     let real = |path: &PathBuf| path.canonicalize().unwrap_or_else(|_| path.clone());
-    let roots: Vec<_> = settings.paths.iter().map(real).collect();
+    settings.paths.iter().map(real).collect()
+}
+
+/// Stores lines as documents that say where they are from.
+pub(super) fn store(
+    settings: &Settings,
+    roots: &[PathBuf],
+    target: &Target,
+    batches: &[RecordBatch],
+) -> anyhow::Result<Stored> {
     Ok(target.store(&Lines {
         batches,
-        roots: &roots,
+        roots,
         machine: &settings.machine,
         user: settings.user.as_deref(),
         now_us: jiff::Timestamp::now().as_microsecond(),
@@ -56,6 +65,7 @@ pub(crate) struct Syncer {
     positions_file: PathBuf,
     /// Dead letters that are queued already.
     letters: HashSet<cclake_extract::RecordId>,
+    roots: Vec<PathBuf>,
 }
 
 impl Syncer {
@@ -67,6 +77,7 @@ impl Syncer {
             positions: Positions::load(&positions_file)?,
             positions_file,
             letters: dlq::load_ids(&settings.dead_letter_dir)?,
+            roots: roots(settings),
         })
     }
 
@@ -128,7 +139,7 @@ impl Syncer {
     }
 
     fn take(&mut self, chunk: Chunk, target: &Target, run: &Run) -> anyhow::Result<SyncReport> {
-        let stored = store(&self.settings, target, &chunk.batches)?;
+        let stored = store(&self.settings, &self.roots, target, &chunk.batches)?;
         let place = self.settings.mongo.place();
         let broken = chunk.dead_letters.into_iter().map(|letter| {
             let DeadLetter {

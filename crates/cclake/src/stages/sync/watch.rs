@@ -9,7 +9,7 @@ use cclake_extract::mongo::{MongoSettings, Target};
 use cclake_extract::{Backoff, SourceFile};
 
 use super::{Pulse, Syncer};
-use crate::stages::is_away;
+use crate::stages::{is_away, told::Told};
 
 /// How often the files are looked at.
 const POLL: Duration = Duration::from_secs(1);
@@ -36,7 +36,7 @@ pub(crate) fn watch(mut syncer: Syncer, pulse: &Arc<Pulse>, events: &Sender<Even
         pulse: Arc::clone(pulse),
         target: None,
         seen: None,
-        warned: Vec::new(),
+        told: Told::default(),
     };
     let mut trouble: Option<Trouble> = None;
     let mut has_begun = false;
@@ -90,8 +90,8 @@ struct Watcher {
     target: Option<(Target, Instant)>,
     /// The files as they were when everything in them was stored.
     seen: Option<Vec<SourceFile>>,
-    /// What the last pass could not read, a sentence each.
-    warned: Vec<String>,
+    /// What could not be read.
+    told: Told,
 }
 
 impl Watcher {
@@ -103,7 +103,6 @@ impl Watcher {
             return Ok(Vec::new());
         };
         if self.seen.as_ref() == Some(&found.files) {
-            self.warned.clear();
             self.pulse.done();
             return Ok(Vec::new());
         }
@@ -112,17 +111,16 @@ impl Watcher {
         let report = syncer.pass(target, found, |bytes| pulse.pending(bytes), &mut |part| {
             pulse.stored(part);
         })?;
-        let warned = std::mem::replace(&mut self.warned, report.warnings);
-        let Some(warning) = self.warned.first() else {
+        let Some(warning) = report.warnings.first() else {
             self.pulse.done();
+            self.told.forget();
             self.seen = Some(files);
             return Ok(Vec::new());
         };
         // What could not be read is tried again, and told once.
         self.seen = None;
         self.pulse.failed(warning, false);
-        let new = self.warned.iter().filter(|warning| !warned.contains(warning));
-        Ok(new.cloned().collect())
+        Ok(self.told.news(report.warnings))
     }
 
     /// Sees that there is a connection, and that the collection is still the one it was made to.

@@ -309,10 +309,7 @@ fn kills_at_any_moment_store_each_line_once() {
 #[test]
 fn two_syncs_of_one_data_directory_exclude_each_other_and_a_run_goes_on() {
     let Some(server) = Target::started() else { return };
-    let scene = Scene::new();
-    scene.write("p/s.jsonl", prompt("s", "u", 1, "hello") + "\n");
-    let watch = Watch::start(&server, &scene);
-    watch.wait("the line", |health| health["synced"] == 1);
+    let (scene, watch) = Watch::of_one_line(&server);
     let second = finish(&mut server.command(&scene, &["sync"]));
     assert_eq!(second.status, 2);
     assert!(

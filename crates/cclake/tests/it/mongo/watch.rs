@@ -16,6 +16,17 @@ impl Watch {
         Self(Listening::start(command))
     }
 
+    /// Of a tree whose only line it has stored.
+    pub(super) fn of_one_line(server: &Target) -> (Scene, Self) {
+        let scene = Scene::new();
+        scene.write("p/s.jsonl", prompt("s", "u1", 1, "first") + "\n");
+        let watch = Self::start(server, &scene);
+        watch.wait("the first line", |health| {
+            health["synced"] == 1 && health["pending"] == 0
+        });
+        (scene, watch)
+    }
+
     pub(super) fn health(&self) -> Value {
         let answer = self.0.ask("GET", "/health", &self.0.address);
         serde_json::from_str(answer.split("\r\n\r\n").nth(1).unwrap()).unwrap()
@@ -80,10 +91,7 @@ fn a_server_that_is_away_loses_nothing() {
 #[test]
 fn a_queue_that_cannot_be_written_gets_its_letter_later() {
     let Some(server) = Target::started() else { return };
-    let scene = Scene::new();
-    scene.write("p/s.jsonl", prompt("s", "u1", 1, "whole") + "\n");
-    let watch = Watch::start(&server, &scene);
-    watch.wait("the first line", |health| health["synced"] == 1);
+    let (scene, watch) = Watch::of_one_line(&server);
     let queue = scene.data().join("dead_letter");
     std::fs::write(&queue, "in the way").unwrap();
     scene.append(
@@ -107,12 +115,7 @@ fn a_queue_that_cannot_be_written_gets_its_letter_later() {
 #[test]
 fn whoever_asks_can_tell_an_idle_watch_from_a_stuck_one() {
     let Some(server) = Target::started() else { return };
-    let scene = Scene::new();
-    scene.write("p/s.jsonl", prompt("s", "u1", 1, "all there is") + "\n");
-    let watch = Watch::start(&server, &scene);
-    watch.wait("the line", |health| {
-        health["synced"] == 1 && health["pending"] == 0
-    });
+    let (_scene, watch) = Watch::of_one_line(&server);
     let before = watch.health()["last_sync"].clone();
     watch.wait("another look", |health| health["last_sync"] != before);
     assert_eq!(watch.health()["synced"], 1);
