@@ -1,6 +1,6 @@
 //! The smaller commands and what they print.
 
-use crate::support::{Scene, finish, prompt};
+use crate::support::{Scene, finish, peak_memory_kb, prompt};
 
 fn scene() -> Scene {
     let scene = Scene::new();
@@ -165,7 +165,7 @@ fn a_result_that_cannot_be_written_is_a_failure() {
 }
 
 /// The most memory that a query of these many kilobytes takes, in kB.
-fn peak_memory(scene: &Scene, rows: u32, format: &str) -> u64 {
+fn peak_of_a_query(scene: &Scene, rows: u32, format: &str) -> u64 {
     let sql = format!("select repeat('x', 1000) as v from range({rows})");
     let mut child = scene
         .command(&["query", &sql, "--format", format])
@@ -176,15 +176,7 @@ fn peak_memory(scene: &Scene, rows: u32, format: &str) -> u64 {
     let mut peak = 0;
     let mut buffer = vec![0; 1 << 16];
     while std::io::Read::read(&mut out, &mut buffer).unwrap() > 0 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
-        let kilobytes = status.lines().find_map(|line| {
-            line.strip_prefix("VmHWM:")?
-                .trim()
-                .strip_suffix(" kB")?
-                .parse()
-                .ok()
-        });
-        peak = peak.max(kilobytes.unwrap_or(0));
+        peak = peak.max(peak_memory_kb(&child));
     }
     assert!(child.wait().unwrap().success());
     peak
@@ -196,7 +188,7 @@ fn a_large_result_is_printed_in_little_memory() {
     let scene = scene();
     for format in ["csv", "json"] {
         // A result of a gigabyte; DuckDB itself may use 384 MiB.
-        let peak = peak_memory(&scene, 1_000_000, format);
+        let peak = peak_of_a_query(&scene, 1_000_000, format);
         assert!((1..400_000).contains(&peak), "{format}: {peak} kB");
     }
 }

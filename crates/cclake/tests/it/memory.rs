@@ -3,7 +3,7 @@
 use crate::support::{Scene, prompt};
 
 /// Text that no compression makes smaller.
-fn noise(bytes: usize, mut seed: u64) -> String {
+pub(crate) fn noise(bytes: usize, mut seed: u64) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut text = String::with_capacity(bytes + 8);
     while text.len() < bytes {

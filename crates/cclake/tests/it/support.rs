@@ -226,6 +226,16 @@ pub(crate) fn signal(child: &Child, name: &str) {
     assert!(status.success());
 }
 
+/// The most memory that a process has taken so far, in kB; 0 where it ended, or the system does not say.
+pub(crate) fn peak_memory_kb(child: &Child) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+    let peak = status.lines().find_map(|line| {
+        let kilobytes = line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?;
+        kilobytes.parse().ok()
+    });
+    peak.unwrap_or(0)
+}
+
 /// Copies a folder with all that is in it, but for what a dbt run leaves behind.
 pub(crate) fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();

@@ -1,9 +1,11 @@
 //! Full and incremental extracts.
 
 use bson::{Bson, DateTime, Decimal128, doc};
+use serde_json::json;
 
-use super::{World, entry, untimed};
-use crate::support::samples;
+use super::{World, entry, json, untimed};
+use crate::memory::noise;
+use crate::support::{peak_memory_kb, samples};
 
 #[test]
 fn ids_of_every_type_are_rows_of_their_own() {
@@ -280,4 +282,40 @@ fn times_that_are_texts_hide_no_document() {
     assert_eq!(new(), 3);
     world.json(&["load"]);
     assert_eq!(world.contents().len(), 6);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn large_documents_are_read_by_their_bytes_not_their_number() {
+    let Some(world) = World::new() else { return };
+    for part in 0..10_i32 {
+        let numbers = part * 40..part * 40 + 40;
+        let seed = |number| u64::try_from(number).unwrap();
+        world.insert(
+            numbers
+                .map(|number| entry(number, &noise(1 << 20, seed(number))))
+                .collect(),
+        );
+    }
+    let mut child = world.command(&["extract"]).spawn().unwrap();
+    let mut peak = 0;
+    let status = loop {
+        peak = peak.max(peak_memory_kb(&child));
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    };
+    assert!(status.success());
+    // Held at once, they would take 1.2 GB: as BSON, as the message and as the whole record.
+    assert!((1..700_000).contains(&peak), "{peak} kB");
+    world.json(&["load"]);
+    // One vector of so long texts is more than a query may take by default.
+    let mut query = world.command(&[
+        "query",
+        "select length(json_extract_string(message, '$.content')) as bytes, count(*) as n from raw.conversations group by 1",
+        "--json",
+    ]);
+    let whole = json(query.env("CCLAKE_MEMORY_MB", "4096"));
+    assert_eq!(whole, json!([{"bytes": 1 << 20, "n": 400}]));
 }

@@ -345,6 +345,33 @@ fn what_is_no_text_lies_in_the_dead_letter_queue_once() {
 }
 
 #[test]
+fn two_letters_of_one_second_are_two_changes() {
+    let Some(world) = World::new() else { return };
+    world.insert(vec![entry(1, "first")]);
+    let relay = Relay::to(world.server.port());
+    relay.change(b"xyz", b"x\xffz");
+    let mut command = world.command(&["extract", "--follow", "--verbose"]);
+    let mut follower = Follower::start(command.env("MONGO_URI", relay.uri()));
+    world.act(async |entries| {
+        let one = doc! {"_id": 1};
+        entries.replace_one(one.clone(), entry(1, "one xyz")).await?;
+        entries.replace_one(one, entry(1, "two xyz")).await
+    });
+    world.insert(vec![entry(2, "fine")]);
+    follower.wait_for_changes(1);
+    assert_eq!(follower.stop(), 0);
+    let letters = world.json(&["dlq", "list"]);
+    assert_eq!(letters.as_array().unwrap().len(), 2, "{letters}");
+    for text in ["one mended", "two mended"] {
+        let mended = RawDocumentBuf::try_from(&entry(1, text)).unwrap();
+        mend(&world.scene, &[mended.as_bytes()]);
+        assert_eq!(world.json(&["dlq", "retry"])["rows"], 1, "{text}");
+        world.json(&["load"]);
+        assert_eq!(world.contents(), [&format!("1={text}"), "2=fine"]);
+    }
+}
+
+#[test]
 fn an_end_that_cannot_be_read_hides_no_document() {
     let Some(world) = World::new() else { return };
     world.insert(vec![

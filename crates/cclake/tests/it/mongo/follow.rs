@@ -5,6 +5,7 @@ use std::time::Duration;
 use bson::doc;
 
 use super::{World, entry, untimed};
+use crate::faults::lake_rows;
 use crate::support::{LOAD_ORDER, TRACE, tables};
 
 #[test]
@@ -250,6 +251,27 @@ fn kills_lose_nothing_and_double_nothing() {
     expected.sort();
     assert_eq!(there, expected);
     assert!((100..=contents.len()).contains(&expected.len()) && contents.len() > expected.len());
+}
+
+#[test]
+fn a_commit_whose_end_nobody_saw_is_not_made_again() {
+    let Some(world) = World::new() else { return };
+    world.insert((0..10).map(|number| entry(number, "first")).collect());
+    assert_eq!(world.follow().stop(), 0);
+    for round in 1..=5_i32 {
+        let rows = lake_rows(&world.scene).len();
+        let follower = world.follow();
+        let ids = (round * 10)..(round * 10 + 10);
+        world.insert(ids.map(|number| entry(number, "later")).collect());
+        while lake_rows(&world.scene).len() == rows {}
+        follower.kill();
+    }
+    let mut follower = world.follow();
+    world.insert(vec![entry(60, "last")]);
+    follower.wait_for_changes(1);
+    assert_eq!(follower.stop(), 0);
+    let rows = lake_rows(&world.scene);
+    assert_eq!(rows.len(), 61, "{rows:?}");
 }
 
 #[test]

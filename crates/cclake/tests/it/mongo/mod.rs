@@ -6,7 +6,7 @@
 //! |---|---|
 //! | a token older than the server's log | `follow::history_that_is_lost_…` |
 //! | ids of several types lose a cohort | `batch::ids_of_every_type_…` |
-//! | the write landed and its answer did not | `failures::an_insert_whose_answer_is_lost_…`; of a commit, `follow::kills_…`, and in `cclake-lake` |
+//! | the write landed and its answer did not | `failures::an_insert_whose_answer_is_lost_…`; of a commit, `follow::a_commit_whose_end_…`, and in `cclake-lake` |
 //! | a crash between data and position; a position ahead or behind | `follow::kills_…`, `scripts/torture_mongo.py` |
 //! | the same records in each run | `batch::later_extracts_…` |
 //! | dropped, renamed, replaced by `$out` | `follow::a_dropped_…`, `failures::a_collection_replaced_…` |
@@ -17,7 +17,7 @@
 //! | a token of another server | `failures::a_token_of_another_server_…` |
 //! | small files pile up | `batch::many_small_extracts_…`, `upkeep`, `make bench-lake` |
 //! | two writers of one table | `failures::an_extract_beside_a_follower_…` |
-//! | large documents are slow | `make bench-mongo` |
+//! | large documents are slow | `batch::large_documents_…` by memory, `make bench-mongo` by time |
 
 mod batch;
 mod failures;
