@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use iceberg::table::Table;
@@ -19,6 +19,9 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
 use crate::error::{Error, ErrorKind, Result};
 use crate::settings::{LakeSettings, utf8};
 use crate::storage::{DurableFsFactory, sync_folder};
+
+/// How long others may keep the catalog locked.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Whether a missing catalog file may be created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,9 +41,17 @@ pub(crate) async fn open(settings: &LakeSettings, missing: Missing) -> Result<Sq
         );
         return Err(Error::new(ErrorKind::NotFound, message));
     }
-    prepare_database(&path, missing)
-        .await
-        .map_err(|error| Error::from_source(&what, error))?;
+    let until = Instant::now() + LOCK_TIMEOUT;
+    loop {
+        let prepared = prepare_database(&path, missing).await;
+        match prepared.map_err(|error| Error::from_source(&what, error)) {
+            // SQLite itself waits for no lock where it goes over to WAL mode.
+            Err(error) if error.kind() == ErrorKind::CatalogLocked && Instant::now() < until => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            prepared => break prepared?,
+        }
+    }
     let properties = HashMap::from([
         ("uri".to_owned(), sqlite_url(utf8(&path)?)),
         ("warehouse".to_owned(), utf8(&settings.warehouse)?.to_owned()),
@@ -60,12 +71,13 @@ async fn prepare_database(
     path: &Path,
     missing: Missing,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let is_new = !path.exists();
+    // One that another process is about to fill is as new.
+    let is_new = std::fs::metadata(path).map_or(true, |file| file.len() == 0);
     let mut connection = SqliteConnectOptions::new()
         .filename(path)
         .create_if_missing(missing == Missing::Create)
         .journal_mode(SqliteJournalMode::Wal)
-        .busy_timeout(Duration::from_secs(5))
+        .busy_timeout(LOCK_TIMEOUT)
         .connect()
         .await?;
     // The journal mode of an empty file is not saved before something is written to it.
@@ -87,7 +99,7 @@ pub(crate) async fn swap(settings: &LakeSettings, old: &str, new: &str) -> Resul
     let swapped = async {
         let mut connection = SqliteConnectOptions::new()
             .filename(settings.catalog_path())
-            .busy_timeout(Duration::from_secs(5))
+            .busy_timeout(LOCK_TIMEOUT)
             .connect()
             .await?;
         let done = sqlx::query(
