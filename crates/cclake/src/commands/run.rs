@@ -76,6 +76,8 @@ pub(crate) fn run(settings: &Settings, args: &RunArgs, printer: &Printer) -> any
         summary::warn(&report.warnings, printer);
         threads.spawn(memory::give_back);
         let job = job.get().context("nothing was planned; please report this")?;
+        // What a follower beside it has brought meanwhile is built too, and its upkeep may have dropped the snapshot held here.
+        lake.refresh()?;
         let (warehouse, built) = build(settings, job, Some(&lake), warehouse, printer)?;
         Ok((report, warehouse, built))
     })?;

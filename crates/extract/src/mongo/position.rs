@@ -110,6 +110,17 @@ impl Position {
         self
     }
 
+    /// Gives way to a follower that has said since `before` that it missed changes: all must be read again, whatever this pass has read.
+    pub fn heed(&mut self, now: &Self, before: Option<&Self>) {
+        if now.must_reconcile && !before.is_some_and(|before| before.must_reconcile) {
+            let stream = self.stream.take();
+            *self = Self {
+                stream,
+                ..now.clone()
+            };
+        }
+    }
+
     /// What the names of all collections' properties begin with.
     pub const PREFIX: &str = "cclake.mongodb-position.";
 
@@ -239,6 +250,23 @@ mod tests {
             ..followed("a", 3)
         };
         assert_eq!(read(&table), Some(expected));
+    }
+
+    #[test]
+    fn a_pass_does_not_take_back_that_changes_were_missed() {
+        let began = followed("a", 1);
+        let mut lost = Position {
+            must_reconcile: true,
+            ..Position::new(Some("a".to_owned()))
+        };
+        lost.stream.clone_from(&began.stream);
+        let mut pass = began.clone();
+        pass.heed(&lost, Some(&began));
+        assert_eq!(pass, lost);
+        // Whoever began with it may say that it is done.
+        let mut pass = began.clone();
+        pass.heed(&lost, Some(&lost));
+        assert_eq!(pass, began);
     }
 
     #[test]

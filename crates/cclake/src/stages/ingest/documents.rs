@@ -21,6 +21,9 @@ use crate::stages::is_away;
 /// Bytes of BSON per lake snapshot. As Arrow they are about twice that, and half as many are read meanwhile.
 const CHUNK_BYTES: usize = 64 << 20;
 
+/// Whoever followed for so long was not thrown back at once.
+const CALM: Duration = Duration::from_mins(1);
+
 /// What only another program can have done.
 const LOST: &str = "the lake has lost the position";
 
@@ -151,9 +154,13 @@ impl Keeper<'_> {
             pass,
             &self.dead_ids()?,
             &self.run_settings(),
-            &mut |chunk| {
+            &mut |mut chunk| {
                 let bytes = chunk.counts.bytes;
                 let began = Instant::now();
+                self.lake.refresh().map_err(anyhow::Error::from)?;
+                if let Some(now) = self.position(source)? {
+                    chunk.position.heed(&now, before.as_ref());
+                }
                 let position = chunk.position.clone();
                 self.take_documents(source.namespace(), chunk, before.as_ref())?;
                 before = Some(position);
@@ -198,6 +205,8 @@ impl Keeper<'_> {
         };
         let mut holdings = held(self.lake, source.namespace())?;
         let at = mongo::subtract_present(source, &mut holdings)?;
+        // Meanwhile another writer's upkeep may have dropped the snapshot held here.
+        self.lake.refresh()?;
         let gone = if holdings.is_empty() {
             Vec::new()
         } else {
@@ -220,10 +229,18 @@ impl Keeper<'_> {
             changes: Some(&changes),
         };
         let mut outage: Option<Backoff> = None;
+        let mut again = Backoff::default();
         while !stop.load(Ordering::Relaxed) {
+            let began = Instant::now();
             match self.follow_once(source, &beside, &changes, &mut outage) {
                 Ok(Ending::Stopped) => break,
-                Ok(_) => {}
+                // Where history is lost as fast as the collection is read, reading it in turn would never end.
+                Ok(_) => {
+                    if began.elapsed() > CALM {
+                        again = Backoff::default();
+                    }
+                    wait(again.next_pause(), stop);
+                }
                 Err(error) if is_away(&error) => {
                     tell_away(outage.is_none(), &error, printer);
                     wait(outage.get_or_insert_default().next_pause(), stop);

@@ -16,7 +16,7 @@ use arrow_array::RecordBatch;
 use cclake_extract::dlq::{self, DeadLetter};
 use cclake_extract::mongo::Pass;
 use cclake_extract::{Counts, FileCounts};
-use cclake_lake::{Commit, Lake, LakeSettings};
+use cclake_lake::{Commit, Head, Lake, LakeSettings};
 use cclake_warehouse::{LakeMark, Warehouse};
 use serde::Serialize;
 
@@ -200,12 +200,14 @@ pub(crate) fn ingest(
     afterwards: impl FnOnce(&IngestReport) -> anyhow::Result<()> + Send,
 ) -> anyhow::Result<Ingested> {
     let (teller, news) = sync_channel(NEWS_AHEAD);
+    let covered = sequence_number(lake.head());
     let keeper = Keeper {
         settings,
         data,
         run,
         lake,
         loader: warehouse.is_some().then_some(teller),
+        covered,
         written: Duration::ZERO,
         report: IngestReport {
             source: settings.source,
@@ -251,6 +253,7 @@ pub(crate) fn follow(
         run,
         lake,
         loader: None,
+        covered: 0,
         written: Duration::ZERO,
         report: IngestReport {
             source: settings.source,
@@ -276,6 +279,11 @@ pub(crate) struct Ingested {
     pub loaded: anyhow::Result<()>,
 }
 
+/// Of the lake's newest snapshot; 0 before the first.
+fn sequence_number(head: Option<Head>) -> i64 {
+    head.map_or(0, |head| head.sequence_number)
+}
+
 /// Adds to the dead letters; no letters touch nothing.
 pub(crate) fn queue(settings: &Settings, run: &Run, letters: &[DeadLetter]) -> anyhow::Result<()> {
     let folder = &settings.dead_letter_dir;
@@ -299,6 +307,8 @@ struct Keeper<'a> {
     lake: &'a mut Lake,
     /// Where rows are loaded at once.
     loader: Option<SyncSender<News>>,
+    /// The sequence number up to which the lake's rows are loaded or on their way to the loader.
+    covered: i64,
     /// Time the lake took.
     written: Duration,
     report: IngestReport,
@@ -343,11 +353,25 @@ impl Keeper<'_> {
         }
         self.written += began.elapsed();
         self.report.lake_commits += 1;
+        let head = head.context("the lake has no snapshot after a commit")?;
+        self.cover(head.sequence_number)?;
         Ok(LakeMark {
             table_uuid: self.lake.table_uuid(),
-            sequence: head
-                .context("the lake has no snapshot after a commit")?
-                .sequence_number,
+            sequence: head.sequence_number,
         })
+    }
+
+    /// Nothing more goes to the loader once rows of another writer, a follower perhaps, came to the lake before ours: a mark
+    /// behind them would say that they are loaded. The rest is loaded from the lake.
+    fn cover(&mut self, sequence_number: i64) -> anyhow::Result<()> {
+        let is_next = sequence_number == self.covered + 1;
+        if self.loader.is_some() && !is_next {
+            let files = self.lake.files_since(self.covered)?;
+            if files.iter().any(|file| file.sequence_number < sequence_number) {
+                self.loader = None;
+            }
+        }
+        self.covered = sequence_number;
+        Ok(())
     }
 }

@@ -1,5 +1,6 @@
 //! The change stream, from its first token to a server that goes away.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bson::doc;
@@ -303,4 +304,63 @@ fn an_extract_beside_a_follower_reads_only_what_came_since_the_last() {
     assert_eq!(follower.stop(), 0);
     world.json(&["load"]);
     assert_eq!(world.contents().len(), 4);
+}
+
+#[test]
+fn runs_beside_a_follower_miss_none_of_its_changes() {
+    let Some(world) = World::new() else { return };
+    world.insert((0..2000).map(|number| entry(number, "first")).collect());
+    let follower = world.follow();
+    let is_done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        // Changes that no mark tells of, and something new for each run.
+        scope.spawn(|| {
+            for number in 0..2000_i32 {
+                if is_done.load(Ordering::Relaxed) {
+                    break;
+                }
+                world.act(async |entries| {
+                    entries.delete_one(doc! {"_id": number}).await?;
+                    entries.insert_one(entry(10_000 + number, "later")).await
+                });
+            }
+        });
+        for _ in 0..8 {
+            world.json(&["run"]);
+        }
+        is_done.store(true, Ordering::Relaxed);
+    });
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(follower.stop(), 0);
+    world.json(&["load"]);
+    let there = "select count(*) as n from raw.conversations where _op <> 'delete'";
+    assert_eq!(world.lines(there), ["2000"]);
+}
+
+#[test]
+fn a_collection_that_ends_amid_changes_is_read_anew_once() {
+    let Some(world) = World::new() else { return };
+    world.insert(vec![entry(0, "before")]);
+    let mut follower = world.follow();
+    world.act(async |entries| {
+        for number in 1..50 {
+            entries.insert_one(entry(number, "later")).await?;
+        }
+        entries.drop().await
+    });
+    follower.wait_for("was dropped");
+    follower.wait_for("following");
+    world.insert(vec![entry(100, "anew")]);
+    follower.wait_for_changes(1);
+    let told = follower
+        .heard()
+        .iter()
+        .filter(|line| line.contains("was dropped"))
+        .count();
+    assert_eq!(told, 1, "{:?}", follower.heard());
+    assert_eq!(follower.stop(), 0);
+    world.json(&["load"]);
+    let there = "select count(*) as n from raw.conversations where _op <> 'delete'";
+    assert_eq!(world.lines(there), ["1"]);
+    assert_eq!(world.contents().len(), 51);
 }

@@ -16,7 +16,7 @@
 //! | fail-over, cut connections | `failures::…_goes_on_behind_each_cut`, `follow::a_server_that_goes_away_…` |
 //! | a token of another server | `failures::a_token_of_another_server_…` |
 //! | small files pile up | `batch::many_small_extracts_…`, `upkeep`, `make bench-lake` |
-//! | two writers of one table | `failures::an_extract_beside_a_follower_…` |
+//! | two writers of one table | `failures::an_extract_beside_a_follower_…`, `follow::runs_beside_a_follower_…` |
 //! | large documents are slow | `batch::large_documents_…` by memory, `make bench-mongo` by time |
 
 mod batch;
