@@ -35,6 +35,8 @@ pub(crate) struct Buffer<'a> {
     documents: DocumentReader,
     batch: BatchBuilder,
     batch_bytes: usize,
+    /// Bytes of the events since the last commit, and of what their rows hold once more.
+    held: u64,
     chunk: Chunk,
     /// The newest token, until it becomes part of the position.
     token: Option<RawDocumentBuf>,
@@ -59,6 +61,7 @@ impl<'a> Buffer<'a> {
             documents: DocumentReader::new(namespace, settings.synced_at_us),
             batch: BatchBuilder::new(0),
             batch_bytes: 0,
+            held: 0,
             last: stream.and_then(|stream| stream.order),
             chunk: Chunk::empty(position),
             token: None,
@@ -66,9 +69,9 @@ impl<'a> Buffer<'a> {
         }
     }
 
-    /// Bytes of the events in it.
+    /// Bytes of the events in it, and of what their rows hold once more.
     pub(crate) fn bytes(&self) -> u64 {
-        self.chunk.counts.bytes
+        self.held
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -108,7 +111,7 @@ impl<'a> Buffer<'a> {
         self.documents.set_now(bson::DateTime::now());
         self.chunk.counts.documents += 1;
         self.chunk.counts.bytes += event.as_bytes().len() as u64;
-        self.batch_bytes += event.as_bytes().len();
+        self.count(event.as_bytes().len());
         let before = self.last;
         let effect = match self.read(&event) {
             Ok(effect) => effect,
@@ -135,6 +138,11 @@ impl<'a> Buffer<'a> {
         Ok(effect)
     }
 
+    fn count(&mut self, bytes: usize) {
+        self.batch_bytes += bytes;
+        self.held += bytes as u64;
+    }
+
     /// Everything up to this token is in the buffer or in the lake.
     pub(crate) fn move_to(&mut self, token: &RawDocument) {
         self.token = Some(token.to_owned());
@@ -143,6 +151,7 @@ impl<'a> Buffer<'a> {
     /// What is to be committed; the buffer is empty then.
     pub(crate) fn drain(&mut self) -> Result<Chunk> {
         self.finish_batch()?;
+        self.held = 0;
         let empty = Chunk::empty(self.position().clone());
         Ok(std::mem::replace(&mut self.chunk, empty))
     }
@@ -197,7 +206,7 @@ impl<'a> Buffer<'a> {
             .read(&Trace::of(document), Some(order), &mut self.batch)?;
         self.chunk.counts.rows += 1;
         self.chunk.counts.unexpected += u64::from(!row.as_expected);
-        self.batch_bytes += row.copied_bytes;
+        self.count(row.copied_bytes);
         Ok(())
     }
 

@@ -238,6 +238,8 @@ struct Pending {
     batches: Vec<RecordBatch>,
     dead_letters: Vec<DeadLetter>,
     counts: Counts,
+    /// Bytes of the rows, about; see [`Part::held`].
+    held: u64,
 }
 
 impl Ledger {
@@ -269,12 +271,13 @@ impl Ledger {
         self.pending.batches.extend(part.batches);
         self.pending.dead_letters.extend(part.dead_letters);
         self.pending.counts += part.counts;
+        self.pending.held += part.held;
         self.is_dirty = true;
     }
 
     /// What came in, once it is so many bytes.
     fn chunk(&mut self, bytes: u64) -> Option<Chunk> {
-        if self.pending.counts.bytes < bytes {
+        if self.pending.held < bytes {
             return None;
         }
         if let Some(backfill) = &mut self.position.backfill {

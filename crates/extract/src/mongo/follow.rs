@@ -239,17 +239,21 @@ impl<E: From<Error>> Follower<'_, E> {
             if self.outage.take().is_some() {
                 self.say("the server is back").map_err(Break::Step)?;
             }
-            let (mut effect, mut is_idle) = (Effect::Continue, false);
-            if let Some(event) = event {
-                self.first.get_or_insert_with(Instant::now);
-                let taken = self.buffer.take(event);
-                effect = taken.map_err(|error| Break::Step(error.into()))?;
-            } else {
-                self.note_idle(&stream);
-                is_idle = true;
-            }
-            if effect == Effect::End || !stream.is_alive() {
+            let is_idle = event.is_none();
+            let is_at_end = match event {
+                Some(event) => {
+                    self.first.get_or_insert_with(Instant::now);
+                    let taken = self.buffer.take(event);
+                    taken.map_err(|error| Break::Step(error.into()))? == Effect::End
+                }
+                // The driver calls it dead as soon as the server has closed it, with the last events still to be read.
+                None => !stream.is_alive(),
+            };
+            if is_at_end {
                 return self.end().map_err(Break::Step);
+            }
+            if is_idle {
+                self.note_idle(&stream);
             }
             if self.pace.until == Until::CaughtUp && (is_idle || self.began.elapsed() >= self.pace.buffer) {
                 return Ok(Ending::CaughtUp);

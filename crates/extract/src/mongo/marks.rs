@@ -10,7 +10,7 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use bson::{Bson, DateTime, Document, RawBsonRef, Timestamp, doc, oid::ObjectId};
+use bson::{Bson, DateTime, Document, RawBsonRef, Timestamp, doc};
 
 use super::{
     document::Trace,
@@ -230,13 +230,12 @@ impl MarkTracker {
 /// range already read, carries a later time than that and is found by the next.
 pub(crate) fn capped(marks: Vec<Mark>, began: DateTime) -> Vec<Mark> {
     let seconds = seconds(began);
-    let next_day = ObjectId::from_parts(seconds.saturating_add(86_400), [0; 5], [0; 3]);
     let cap = |mut mark: Mark| {
         let limit = match &mark.value {
             Bson::DateTime(_) => began.into(),
             Bson::String(_) => second_text(began),
-            // Days ahead it is made of something else than time.
-            Bson::ObjectId(id) if *id < next_day => second(seconds),
+            // One that is made of something else than time may be years ahead: it is read each time, and hides no other.
+            Bson::ObjectId(_) => second(seconds),
             Bson::Timestamp(_) => Bson::Timestamp(Timestamp {
                 time: seconds,
                 increment: 0,

@@ -58,6 +58,8 @@ pub(crate) struct Part {
     pub(crate) batches: Vec<RecordBatch>,
     pub(crate) dead_letters: Vec<DeadLetter>,
     pub(crate) counts: Counts,
+    /// Bytes of its documents, and of what their rows hold once more: a line that was seen in many places is as many rows.
+    pub(crate) held: u64,
     pub(crate) marks: MarkTracker,
     /// The last document's id.
     pub(crate) last: Option<Bson>,
@@ -72,6 +74,7 @@ impl Part {
             batches: Vec::new(),
             dead_letters: Vec::new(),
             counts: Counts::default(),
+            held: 0,
             marks: MarkTracker::default(),
             last: None,
             is_last: false,
@@ -188,7 +191,7 @@ impl Reader {
             if self.batch_bytes >= BATCH_BYTES {
                 self.finish_batch(part)?;
             }
-            if part.counts.bytes >= limit {
+            if part.held >= limit {
                 self.finish_batch(part)?;
                 let full = std::mem::replace(part, Part::new(part.work));
                 if let (Work::Range(range), Some(last)) = (&mut *work, &full.last) {
@@ -231,6 +234,7 @@ impl Reader {
         self.taken += 1;
         part.counts.documents += 1;
         part.counts.bytes += document.as_bytes().len() as u64;
+        part.held += document.as_bytes().len() as u64;
         let trace = Trace::of(document);
         part.marks.see(&trace);
         let read = self
@@ -241,6 +245,7 @@ impl Reader {
                 part.counts.rows += 1;
                 part.counts.unexpected += u64::from(!row.as_expected);
                 self.batch_bytes += row.copied_bytes;
+                part.held += row.copied_bytes as u64;
             }
             Err(reason) => {
                 let letter = dead_letter(&self.namespace, document, reason, Some(self.shared.order));

@@ -333,8 +333,7 @@ impl Storing<'_> {
             }
         }
         for updates in updates.chunks(UPDATES) {
-            self.update(updates).await?;
-            self.stored.sightings += updates.len() as u64;
+            self.stored.sightings += self.update(updates).await?;
         }
         Ok(left)
     }
@@ -380,7 +379,8 @@ impl Storing<'_> {
         Ok(())
     }
 
-    async fn update(&self, updates: &[Document]) -> Result<(), DriverError> {
+    /// How many the server took.
+    async fn update(&self, updates: &[Document]) -> Result<u64, DriverError> {
         let command = doc! {
             "update": &self.source.settings.collection, "updates": updates, "ordered": false,
             "writeConcern": {"w": "majority"},
@@ -398,7 +398,7 @@ impl Storing<'_> {
                 "the server could not note sightings",
             )));
         }
-        Ok(())
+        Ok(updates.len().saturating_sub(errors.len()) as u64)
     }
 }
 
