@@ -17,7 +17,7 @@ use crate::progress::Progress;
 use crate::settings::Settings;
 use crate::stages::{
     Blueprint, BuildScope, Destination, Engine, Holdings, IngestReport, Ingested, Run, build, increment,
-    ingest, is_out_of_memory, open_lake, open_warehouse, with_room,
+    ingest, is_out_of_memory, load_backlog, open_lake, open_warehouse, with_room,
 };
 use crate::summary::{self, Summary};
 
@@ -52,7 +52,7 @@ pub(crate) fn run(settings: &Settings, args: &RunArgs, printer: &Printer) -> any
             }
             Ok(())
         };
-        let Ingested { report, loaded } = ingest(
+        let Ingested { mut report, loaded } = ingest(
             settings,
             &data,
             &run,
@@ -78,7 +78,13 @@ pub(crate) fn run(settings: &Settings, args: &RunArgs, printer: &Printer) -> any
         let job = job.get().context("nothing was planned; please report this")?;
         // What a follower beside it has brought meanwhile is built too, and its upkeep may have dropped the snapshot held here.
         lake.refresh()?;
-        let (warehouse, built) = build(settings, job, Some(&lake), warehouse, printer)?;
+        let loading = Instant::now();
+        let (warehouse, rows) = with_room(settings, None, warehouse, printer, &mut |warehouse| {
+            load_backlog(&lake, warehouse, &progress)
+        })?;
+        report.rows += rows;
+        report.load_seconds += loading.elapsed().as_secs_f64();
+        let (warehouse, built) = build(settings, job, None, Some(warehouse), printer)?;
         Ok((report, warehouse, built))
     })?;
     let status = status(&built, printer);

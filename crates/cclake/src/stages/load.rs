@@ -1,5 +1,6 @@
 //! Rows that are, or are about to be, in the lake → `raw`: several snapshots per load.
 
+use std::ops::AddAssign;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,14 @@ pub(crate) struct RowCounts {
     pub inserted: u64,
     pub updated: u64,
     pub copies: u64,
+}
+
+impl AddAssign for RowCounts {
+    fn add_assign(&mut self, other: Self) {
+        self.inserted += other.inserted;
+        self.updated += other.updated;
+        self.copies += other.copies;
+    }
 }
 
 impl From<LoadStats> for RowCounts {
@@ -168,7 +177,7 @@ impl<'w> Loader<'w> {
 
     fn commit(&mut self) -> anyhow::Result<()> {
         if let Some(load) = self.under_way.take().filter(|_| self.in_lake) {
-            add(&mut self.rows, load.commit()?);
+            self.rows += load.commit()?.into();
         }
         Ok(())
     }
@@ -219,10 +228,4 @@ pub(crate) fn load_backlog(
     loader.commit()?;
     progress.end();
     Ok(loader.rows)
-}
-
-fn add(counts: &mut RowCounts, stats: LoadStats) {
-    counts.inserted += stats.inserted;
-    counts.updated += stats.updated;
-    counts.copies += stats.unchanged;
 }

@@ -110,15 +110,18 @@ impl Position {
         self
     }
 
-    /// Gives way to a follower that has said since `before` that it missed changes: all must be read again, whatever this pass has read.
-    pub fn heed(&mut self, now: &Self, before: Option<&Self>) {
-        if now.must_reconcile && !before.is_some_and(|before| before.must_reconcile) {
+    /// Gives way to a follower that missed changes since this pass began: all must be read again, whatever the pass has read.
+    /// Whether it did.
+    pub fn heed(&mut self, now: &Self, began: Option<&Self>) -> bool {
+        let gives_way = now.must_reconcile && !began.is_some_and(|began| began.must_reconcile);
+        if gives_way {
             let stream = self.stream.take();
             *self = Self {
                 stream,
                 ..now.clone()
             };
         }
+        gives_way
     }
 
     /// What the names of all collections' properties begin with.
@@ -260,12 +263,15 @@ mod tests {
             ..Position::new(Some("a".to_owned()))
         };
         lost.stream.clone_from(&began.stream);
-        let mut pass = began.clone();
-        pass.heed(&lost, Some(&began));
-        assert_eq!(pass, lost);
+        // In each of its chunks.
+        for _ in 0..2 {
+            let mut pass = began.clone();
+            assert!(pass.heed(&lost, Some(&began)));
+            assert_eq!(pass, lost);
+        }
         // Whoever began with it may say that it is done.
         let mut pass = began.clone();
-        pass.heed(&lost, Some(&lost));
+        assert!(!pass.heed(&lost, Some(&lost)));
         assert_eq!(pass, began);
     }
 

@@ -147,7 +147,8 @@ impl Keeper<'_> {
         let mut busy = Duration::ZERO;
         let mut caught_up = Instant::now();
         beside.progress.begin("extract", 0);
-        let mut before = position.clone();
+        let (began_at, mut before) = (position.clone(), position.clone());
+        let mut gave_way = false;
         let extraction = mongo::extract(
             source,
             position,
@@ -158,8 +159,9 @@ impl Keeper<'_> {
                 let bytes = chunk.counts.bytes;
                 let began = Instant::now();
                 self.lake.refresh().map_err(anyhow::Error::from)?;
-                if let Some(now) = self.position(source)? {
-                    chunk.position.heed(&now, before.as_ref());
+                // One that cannot be read is about to be replaced.
+                if let Ok(Some(now)) = self.position(source) {
+                    gave_way |= chunk.position.heed(&now, began_at.as_ref());
                 }
                 let position = chunk.position.clone();
                 self.take_documents(source.namespace(), chunk, before.as_ref())?;
@@ -185,7 +187,9 @@ impl Keeper<'_> {
             Err(Left::Interrupted) => return Ok(false),
             Err(Left::Failed(error)) => return Err(error),
         }
-        self.reconcile(source)?;
+        if !gave_way {
+            self.reconcile(source)?;
+        }
         Ok(true)
     }
 
@@ -231,16 +235,10 @@ impl Keeper<'_> {
         let mut outage: Option<Backoff> = None;
         let mut again = Backoff::default();
         while !stop.load(Ordering::Relaxed) {
-            let began = Instant::now();
-            match self.follow_once(source, &beside, &changes, &mut outage) {
+            match self.follow_once(source, &beside, &changes, &mut outage, &mut again) {
                 Ok(Ending::Stopped) => break,
-                // Where history is lost as fast as the collection is read, reading it in turn would never end.
-                Ok(_) => {
-                    if began.elapsed() > CALM {
-                        again = Backoff::default();
-                    }
-                    wait(again.next_pause(), stop);
-                }
+                // Where history is lost as fast as the collection is read, the server is to have some rest.
+                Ok(_) => wait(again.next_pause(), stop),
                 Err(error) if is_away(&error) => {
                     tell_away(outage.is_none(), &error, printer);
                     wait(outage.get_or_insert_default().next_pause(), stop);
@@ -258,6 +256,7 @@ impl Keeper<'_> {
         beside: &Beside<'_>,
         changes: &Changes<'_>,
         outage: &mut Option<Backoff>,
+        again: &mut Backoff,
     ) -> anyhow::Result<Ending> {
         let history = self.settings.backfill_all_historical;
         let before = self.position(source)?;
@@ -277,7 +276,12 @@ impl Keeper<'_> {
         self.tell_warnings(changes.printer);
         *outage = None;
         changes.printer.note(&format!("following {}", source.namespace()));
-        self.follow(source, changes, Until::Stopped)
+        let began = Instant::now();
+        let ending = self.follow(source, changes, Until::Stopped);
+        if began.elapsed() > CALM {
+            *again = Backoff::default();
+        }
+        ending
     }
 
     /// Brings changes from the lake's position on.

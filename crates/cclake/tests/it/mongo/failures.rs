@@ -1,8 +1,10 @@
 //! What goes wrong between here and a collection, and must neither lose nor double anything.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bson::{Bson, DateTime, RawDocumentBuf, doc};
+use cclake_lake::{Commit, Lake, LakeSettings};
 use serde_json::json;
 
 use super::relay::Relay;
@@ -407,6 +409,26 @@ fn a_server_that_goes_away_amid_the_first_read_is_waited_for() {
     assert_eq!(follower.stop(), 0);
     world.json(&["load"]);
     assert_eq!(world.contents().len(), 2000);
+}
+
+#[test]
+fn a_full_backfill_replaces_a_position_that_nobody_can_read() {
+    let Some(world) = World::new() else { return };
+    world.insert(vec![entry(1, "there")]);
+    world.json(&["extract"]);
+    let place = LakeSettings::new(world.scene.data().join("iceberg"));
+    let name = "cclake.mongodb-position.claude_logs.entries";
+    let commit = Commit {
+        commit_id: "damage".to_owned(),
+        summary: BTreeMap::new(),
+        properties: BTreeMap::from([(name.to_owned(), "{".to_owned())]),
+    };
+    Lake::open_existing(&place).unwrap().checkpoint(&commit).unwrap();
+    let ran = world.try_run(&["extract"]);
+    assert_eq!(ran.status, 2, "{}", ran.stderr);
+    assert!(ran.stderr.contains("--full-backfill"), "{}", ran.stderr);
+    assert_eq!(world.json(&["extract", "--full-backfill"])["lines"]["new"], 1);
+    assert_eq!(world.json(&["extract"])["lines"]["dead_lettered"], 0);
 }
 
 #[test]

@@ -326,7 +326,13 @@ fn runs_beside_a_follower_miss_none_of_its_changes() {
             }
         });
         for _ in 0..8 {
-            world.json(&["run"]);
+            let report = &world.json(&["run"])["ingest"];
+            let (new, loaded) = (&report["lines"]["new"], &report["rows"]);
+            let loaded: u64 = ["inserted", "updated", "copies"]
+                .map(|kind| loaded[kind].as_u64().unwrap())
+                .iter()
+                .sum();
+            assert!(loaded >= new.as_u64().unwrap(), "{report}");
         }
         is_done.store(true, Ordering::Relaxed);
     });
