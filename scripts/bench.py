@@ -32,7 +32,10 @@ def duckdb_cli():
 
 
 def run(command, env=None):
-    """Wall seconds, CPU seconds and peak MB of a command that must succeed; its standard output."""
+    """Wall seconds, CPU seconds and peak MB of a command that must succeed; its standard output.
+
+    Linux counts the peak of whoever starts a process as that process's own: this one has to stay small.
+    """
     # What an earlier run left to be written would be written at this one's cost.
     os.sync()
     began = time.perf_counter()

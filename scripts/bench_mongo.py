@@ -149,6 +149,7 @@ exports:
 
 # Documents, and words in each: about as large as those of transcripts, ten times as many, and as many bytes in large ones.
 SIZES = [(100_000, 600), (1_000_000, 600), (1_600, 37_500)]
+WORDS_PER_INSERT = 300_000
 
 
 def sizes(options, database, env, folder):
@@ -157,8 +158,9 @@ def sizes(options, database, env, folder):
     dice = random.Random(1)
     print("| documents | KB each | seconds | CPU seconds | MB of BSON per CPU second | peak MB |\n|---|---|---|---|---|---|", flush=True)
     for count, length in SIZES:
-        for first in range(0, count, 500):
-            some = range(first, min(first + 500, count))
+        step = max(1, WORDS_PER_INSERT // length)
+        for first in range(0, count, step):
+            some = range(first, min(first + step, count))
             database.sizes.insert_many([record(number, " ".join(dice.choices(words, k=length))) for number in some], ordered=False)
         megabytes = database.command("collStats", "sizes")["size"] / 1e6
         data = f"{folder}/sizes-{count}"
