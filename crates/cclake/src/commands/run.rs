@@ -33,13 +33,10 @@ pub(crate) fn run(settings: &Settings, args: &RunArgs, printer: &Printer) -> any
         ..BuildScope::default()
     };
     let (engine, mut lake, warehouse) = open(settings, &run, args.full_refresh, printer)?;
-    let (warehouse, holdings) = with_room(
-        settings,
-        Some(&lake),
-        Some(warehouse),
-        printer,
-        &mut |warehouse| Holdings::of(warehouse),
-    )?;
+    let (warehouse, holdings) = with_room(settings, None, Some(warehouse), printer, &mut |warehouse| {
+        load_backlog(&lake, warehouse, &progress)?;
+        Holdings::of(warehouse)
+    })?;
 
     let job = OnceLock::new();
     let (ingested, warehouse, built) = std::thread::scope(|threads| {
@@ -84,7 +81,7 @@ pub(crate) fn run(settings: &Settings, args: &RunArgs, printer: &Printer) -> any
         })?;
         report.rows += rows;
         report.load_seconds += loading.elapsed().as_secs_f64();
-        let (warehouse, built) = build(settings, job, None, Some(warehouse), printer)?;
+        let (warehouse, built) = build(settings, job, Some(&lake), Some(warehouse), printer)?;
         Ok((report, warehouse, built))
     })?;
     let status = status(&built, printer);

@@ -74,11 +74,11 @@ pub(crate) fn with_room<T>(
 ) -> anyhow::Result<(Warehouse, T)> {
     let mut settings = settings.clone();
     loop {
-        let open = match warehouse.take() {
-            Some(open) => open,
-            None => open_warehouse(&settings, Access::ReadWrite)?,
+        let (open, behind) = match warehouse.take() {
+            Some(open) => (open, None),
+            None => (open_warehouse(&settings, Access::ReadWrite)?, lake),
         };
-        let caught_up = lake.map_or(Ok(RowCounts::default()), |lake| {
+        let caught_up = behind.map_or(Ok(RowCounts::default()), |lake| {
             load_backlog(lake, &open, &Progress::new(printer))
         });
         let error = match caught_up.and_then(|_| work(&open)) {
