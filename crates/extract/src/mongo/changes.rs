@@ -97,6 +97,7 @@ impl<'a> Buffer<'a> {
             self.chunk.position.stream = Some(StreamPosition {
                 token,
                 order: self.last,
+                epoch: self.chunk.position.epoch,
                 is_caught_up: before.is_some_and(|before| before.is_caught_up),
             });
         }

@@ -75,8 +75,8 @@ pub struct Pace {
 }
 
 /// `position` with a token from which every later change can be read, taken before anything else is read, so that
-/// nothing is missed in between; and what to tell. What was read before anyone followed may have changed since, unseen: with
-/// `history`, all of it is to be read again; without, what is left of an extract under way.
+/// nothing is missed in between; and what to tell. What was read before anyone followed, or is being read by a pass under way, may
+/// have changed since, unseen: with `history`, all of it is to be read again; without, what is left of a full extract is not read.
 ///
 /// # Errors
 /// [`ErrorKind::Source`]; a server without a replica set has no stream.
@@ -90,16 +90,18 @@ pub fn with_token(
         if position.stream.is_none() {
             let is_used = position.is_complete || position.backfill.is_some();
             if is_used && history {
-                position = reborn(source, None).await?;
                 warning.get_or_insert_with(|| {
                     format!(
                         "{}: nobody has followed it so far, so that changes may have been missed: reading all of it once more",
                         source.namespace
                     )
                 });
+            }
+            if history || position.must_reconcile {
+                position = reborn(source, position.epoch, None).await?;
             } else {
                 position.backfill = None;
-                position.stream = Some(now(source).await?);
+                position.stream = Some(now(source, position.epoch).await?);
             }
         }
         Ok((position, warning))
@@ -107,21 +109,22 @@ pub fn with_token(
     read.map_err(|error: DriverError| stream_failure(source, &error))
 }
 
-/// The position of a collection that must be read again from a token of now.
-async fn reborn(source: &Source, stream: Option<StreamPosition>) -> Result<Position, DriverError> {
-    let mut position = Position::new(source.uuid().await);
-    position.must_reconcile = true;
+/// The position of a collection that must be read again, in an epoch after `last`, from `stream` or a token of now.
+async fn reborn(source: &Source, last: i32, stream: Option<StreamPosition>) -> Result<Position, DriverError> {
+    let epoch = last.saturating_add(1);
+    let mut position = Position::missed(source.uuid().await, epoch);
     position.stream = Some(match stream {
         Some(stream) => StreamPosition {
+            epoch,
             is_caught_up: false,
             ..stream
         },
-        None => now(source).await?,
+        None => now(source, epoch).await?,
     });
     Ok(position)
 }
 
-async fn now(source: &Source) -> Result<StreamPosition, DriverError> {
+async fn now(source: &Source, epoch: i32) -> Result<StreamPosition, DriverError> {
     let mut stream = open(source, None).await?;
     // Some servers give the first token only with the first answer.
     for _ in 0..20 {
@@ -129,6 +132,7 @@ async fn now(source: &Source) -> Result<StreamPosition, DriverError> {
             return Ok(StreamPosition {
                 token,
                 order: None,
+                epoch,
                 is_caught_up: false,
             });
         }
@@ -268,14 +272,14 @@ impl<E: From<Error>> Follower<'_, E> {
     /// The collection was dropped, renamed or replaced.
     fn end(&mut self) -> Result<Ending, E> {
         self.say("was dropped, renamed or replaced: reading what is there now")?;
-        self.commit()?;
         let after = self.buffer.position().stream.clone();
         self.begin_anew(after)?;
         Ok(Ending::MustBackfill)
     }
 
     fn begin_anew(&mut self, stream: Option<StreamPosition>) -> Result<(), E> {
-        let reborn = self.source.runtime.block_on(reborn(self.source, stream));
+        let last = self.buffer.position().epoch;
+        let reborn = self.source.runtime.block_on(reborn(self.source, last, stream));
         *self.buffer.position() = reborn.map_err(|error| stream_failure(self.source, &error))?;
         self.must_keep = true;
         Ok(())

@@ -122,12 +122,8 @@ pub(crate) fn belonging(
         "{} is another collection than last time (dropped and made anew, or another server): reading all of it",
         source.namespace
     );
-    let position = Position {
-        // What is gone with the other collection is gone for the lake too.
-        must_reconcile: true,
-        ..Position::new(uuid)
-    };
-    (position, Some(warning))
+    // What is gone with the other collection is gone for the lake too.
+    (Position::missed(uuid, position.epoch), Some(warning))
 }
 
 /// Whether the documents at each mark's value are those that were there when it was set.

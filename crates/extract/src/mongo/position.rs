@@ -2,7 +2,8 @@
 //! so that it never runs ahead of them.
 //!
 //! Passes over the collection and the change stream have a property each, and write only what they changed themselves: one may
-//! go on beside the other without taking it back.
+//! go on beside the other without taking it back. Whoever follows and has missed changes begins another epoch, and whatever
+//! passes of earlier ones say counts for nothing, however late they say it.
 
 use std::collections::BTreeMap;
 
@@ -33,6 +34,9 @@ pub struct Position {
     pub(crate) is_complete: bool,
     /// Whether deletions may have been missed, so that the lake's rows must be compared with the collection.
     pub(crate) must_reconcile: bool,
+    /// That of the stream when it was read.
+    #[serde(default)]
+    pub(crate) epoch: i32,
     /// High-water marks, one per field and type.
     pub(crate) marks: Vec<Mark>,
     /// Where the change stream goes on: a property of its own.
@@ -80,6 +84,9 @@ pub(crate) struct StreamPosition {
     pub(crate) token: Document,
     /// Order of the last event that is in the lake, which a transaction's next event follows.
     pub(crate) order: Option<ChangeOrder>,
+    /// How often changes were missed, or may have been.
+    #[serde(default)]
+    pub(crate) epoch: i32,
     /// Whether what was there before its first token has been read since. Only who follows says so: what passes beside it say
     /// of themselves may be older than that token.
     pub(crate) is_caught_up: bool,
@@ -95,10 +102,24 @@ impl Position {
         }
     }
 
+    /// Of a collection whose changes were missed: all of it is to be read, and what is gone to be found.
+    pub(crate) fn missed(collection: Option<String>, epoch: i32) -> Self {
+        Self {
+            must_reconcile: true,
+            epoch,
+            ..Self::new(collection)
+        }
+    }
+
     /// Whether all that is left to be read comes by the change stream.
     pub fn is_followed(&self) -> bool {
         let is_caught_up = self.stream.as_ref().is_some_and(|stream| stream.is_caught_up);
         is_caught_up && self.is_complete && self.backfill.is_none() && !self.must_reconcile
+    }
+
+    /// Whether changes were missed after this was read.
+    pub fn is_outdated(&self, now: &Self) -> bool {
+        self.epoch < now.epoch
     }
 
     /// The same, once all that was there before the first token has been read.
@@ -110,24 +131,17 @@ impl Position {
         self
     }
 
-    /// Gives way to a follower that missed changes since this pass began: all must be read again, whatever the pass has read.
-    /// Whether it did.
-    pub fn heed(&mut self, now: &Self, began: Option<&Self>) -> bool {
-        let gives_way = now.must_reconcile && !began.is_some_and(|began| began.must_reconcile);
-        if gives_way {
-            let stream = self.stream.take();
-            *self = Self {
-                stream,
-                ..now.clone()
-            };
-        }
-        gives_way
+    /// Whether no pass brought anything between them.
+    pub fn is_of_same_pass(&self, other: &Self) -> bool {
+        let passes = |position: &Self| Self {
+            stream: None,
+            ..position.clone()
+        };
+        passes(self) == passes(other)
     }
 
     /// What the names of all collections' properties begin with.
     pub const PREFIX: &str = "cclake.mongodb-position.";
-
-    const STREAM_PREFIX: &str = "cclake.mongodb-stream.";
 
     /// The name of the table property of passes over `namespace` (`database.collection`).
     pub fn property(namespace: &str) -> String {
@@ -146,13 +160,21 @@ impl Position {
         if position.version != VERSION {
             return Err(damaged(&format!("version {}", position.version)));
         }
-        // Without one that can be read, whoever follows takes another token, and reads all of it once more if history is wanted.
-        let stream = property(&format!("{}{namespace}", Self::STREAM_PREFIX));
-        let stream = stream.and_then(|text| parse::<Stream>(text).ok());
-        let is_another = |stream: &Stream| matches!((&stream.collection, &position.collection), (Some(then), Some(now)) if then != now);
-        let stream = stream.filter(|stream| stream.version == VERSION && !is_another(stream));
-        position.stream = stream.map(|stream| stream.at);
+        if let Some(stream) = Stream::read(namespace, property) {
+            if stream.at.epoch > position.epoch {
+                position = Self::missed(stream.collection.clone(), stream.at.epoch);
+            }
+            let is_another =
+                matches!((&stream.collection, &position.collection), (Some(then), Some(now)) if then != now);
+            position.stream = (!is_another).then_some(stream.at);
+        }
         Ok(Some(position))
+    }
+
+    /// In place of one that cannot be read.
+    pub fn unread<'a>(namespace: &str, property: impl Fn(&str) -> Option<&'a str>) -> Self {
+        let stream = Stream::read(namespace, property);
+        Self::missed(None, stream.map_or(0, |stream| stream.at.epoch))
     }
 
     /// The table properties that make this the position where `before` was.
@@ -161,11 +183,7 @@ impl Position {
     /// [`ErrorKind::Format`] when the library refuses, which no value of ours makes it do.
     pub fn properties(&self, namespace: &str, before: Option<&Self>) -> Result<BTreeMap<String, String>> {
         let mut changed = BTreeMap::new();
-        let passes = |position: &Self| Self {
-            stream: None,
-            ..position.clone()
-        };
-        if before.map(passes) != Some(passes(self)) {
+        if !before.is_some_and(|before| self.is_of_same_pass(before)) {
             changed.insert(Self::property(namespace), text(self)?);
         }
         if let Some(stream) = &self.stream
@@ -176,9 +194,21 @@ impl Position {
                 collection: self.collection.clone(),
                 at: stream.clone(),
             };
-            changed.insert(format!("{}{namespace}", Self::STREAM_PREFIX), text(&stream)?);
+            changed.insert(Stream::property(namespace), text(&stream)?);
         }
         Ok(changed)
+    }
+}
+
+impl Stream {
+    fn property(namespace: &str) -> String {
+        format!("cclake.mongodb-stream.{namespace}")
+    }
+
+    /// Without one that can be read, whoever follows takes another token, and reads all of it once more if history is wanted.
+    fn read<'a>(namespace: &str, property: impl Fn(&str) -> Option<&'a str>) -> Option<Self> {
+        let stream: Self = parse(property(&Self::property(namespace))?).ok()?;
+        (stream.version == VERSION).then_some(stream)
     }
 }
 
@@ -224,6 +254,7 @@ mod tests {
             stream: Some(StreamPosition {
                 token: doc! {"_data": token},
                 order: None,
+                epoch: 0,
                 is_caught_up: true,
             }),
             ..Position::new(Some(collection.to_owned()))
@@ -258,21 +289,62 @@ mod tests {
     #[test]
     fn a_pass_does_not_take_back_that_changes_were_missed() {
         let began = followed("a", 1);
-        let mut lost = Position {
-            must_reconcile: true,
-            ..Position::new(Some("a".to_owned()))
-        };
-        lost.stream.clone_from(&began.stream);
-        // In each of its chunks.
-        for _ in 0..2 {
-            let mut pass = began.clone();
-            assert!(pass.heed(&lost, Some(&began)));
-            assert_eq!(pass, lost);
+        let mut table = began.properties("db.c", None).unwrap();
+        let mut missed = Position::missed(Some("a".to_owned()), 1);
+        missed.stream = followed("a", 2)
+            .stream
+            .map(|stream| StreamPosition { epoch: 1, ..stream });
+        table.extend(missed.properties("db.c", Some(&began)).unwrap());
+        assert_eq!(read(&table).as_ref(), Some(&missed));
+        // In none of its chunks, the last one included.
+        for ties in 0..2 {
+            let mark = Mark {
+                field: "_id".to_owned(),
+                value: Bson::Int32(1),
+                ties,
+                tie_hash: 0,
+            };
+            let pass = Position {
+                marks: vec![mark],
+                ..began.clone()
+            };
+            assert!(pass.is_outdated(&missed));
+            table.extend(pass.properties("db.c", Some(&began)).unwrap());
+            assert_eq!(read(&table).as_ref(), Some(&missed));
         }
         // Whoever began with it may say that it is done.
-        let mut pass = began.clone();
-        assert!(!pass.heed(&lost, Some(&lost)));
-        assert_eq!(pass, began);
+        let done = Position {
+            must_reconcile: false,
+            is_complete: true,
+            ..missed.clone()
+        };
+        table.extend(done.properties("db.c", Some(&missed)).unwrap());
+        assert_eq!(read(&table), Some(done));
+        assert_eq!(
+            Position::unread("db.c", |name| table.get(name).map(String::as_str)).epoch,
+            1
+        );
+    }
+
+    #[test]
+    fn a_pass_over_the_collection_that_was_there_before_counts_for_nothing() {
+        let began = followed("a", 1);
+        for collection in [Some("b".to_owned()), None] {
+            let mut table = began.properties("db.c", None).unwrap();
+            let mut missed = Position::missed(collection, 1);
+            missed.stream = followed("b", 2)
+                .stream
+                .map(|stream| StreamPosition { epoch: 1, ..stream });
+            table.extend(missed.properties("db.c", Some(&began)).unwrap());
+            table.extend(
+                began
+                    .properties("db.c", None)
+                    .into_iter()
+                    .flatten()
+                    .filter(|(name, _)| *name == Position::property("db.c")),
+            );
+            assert_eq!(read(&table), Some(missed));
+        }
     }
 
     #[test]

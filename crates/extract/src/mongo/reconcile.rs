@@ -101,13 +101,8 @@ pub fn deletions(
 }
 
 impl Position {
-    /// Whether deletions may have been missed, so that [`deletions`] are to be found.
-    pub fn must_reconcile(&self) -> bool {
-        self.must_reconcile
-    }
-
-    /// Whether all of the collection was read once.
-    pub fn is_complete(&self) -> bool {
-        self.is_complete
+    /// Whether all was read since deletions may have been missed, so that [`deletions`] are to be found.
+    pub fn is_to_be_reconciled(&self) -> bool {
+        self.must_reconcile && self.is_complete && self.backfill.is_none()
     }
 }

@@ -55,6 +55,8 @@ struct Changes<'a> {
 /// Why a pass ended early.
 enum Left {
     Interrupted,
+    /// What it reads counts for nothing any more.
+    Outdated,
     Failed(anyhow::Error),
 }
 
@@ -69,7 +71,10 @@ impl Keeper<'_> {
         let source = self.connect()?;
         let position = match self.position(&source) {
             // What cannot be read may be read anew, when that was asked for.
-            Err(_) if pass == Pass::Full => None,
+            Err(_) if pass == Pass::Full => {
+                let namespace = source.namespace();
+                Some(Position::unread(namespace, |name| self.lake.property(name)))
+            }
             position => position?,
         };
         let beside = Beside {
@@ -147,21 +152,22 @@ impl Keeper<'_> {
         let mut busy = Duration::ZERO;
         let mut caught_up = Instant::now();
         beside.progress.begin("extract", 0);
-        let (began_at, mut before) = (position.clone(), position.clone());
-        let mut gave_way = false;
+        let mut before = position.clone();
         let extraction = mongo::extract(
             source,
             position,
             pass,
             &self.dead_ids()?,
             &self.run_settings(),
-            &mut |mut chunk| {
+            &mut |chunk| {
                 let bytes = chunk.counts.bytes;
                 let began = Instant::now();
                 self.lake.refresh().map_err(anyhow::Error::from)?;
                 // One that cannot be read is about to be replaced.
-                if let Ok(Some(now)) = self.position(source) {
-                    gave_way |= chunk.position.heed(&now, began_at.as_ref());
+                if let Ok(Some(now)) = self.position(source)
+                    && chunk.position.is_outdated(&now)
+                {
+                    return Err(Left::Outdated);
                 }
                 let position = chunk.position.clone();
                 self.take_documents(source.namespace(), chunk, before.as_ref())?;
@@ -185,11 +191,16 @@ impl Keeper<'_> {
         match extraction {
             Ok(extraction) => self.report.warnings.extend(extraction.warnings),
             Err(Left::Interrupted) => return Ok(false),
+            Err(Left::Outdated) => {
+                let namespace = source.namespace();
+                self.report.warnings.push(format!(
+                    "{namespace}: left to whoever began to follow it meanwhile or has missed changes, and reads all of it again"
+                ));
+                return Ok(false);
+            }
             Err(Left::Failed(error)) => return Err(error),
         }
-        if !gave_way {
-            self.reconcile(source)?;
-        }
+        self.reconcile(source)?;
         Ok(true)
     }
 
@@ -204,13 +215,21 @@ impl Keeper<'_> {
 
     /// Marks as deleted what the lake holds and the collection does not, if events that told so may have been missed.
     fn reconcile(&mut self, source: &Source) -> anyhow::Result<()> {
-        let Some(position) = self.position(source)?.filter(Position::must_reconcile) else {
+        let position = self.position(source)?;
+        let Some(position) = position.filter(Position::is_to_be_reconciled) else {
             return Ok(());
         };
         let mut holdings = held(self.lake, source.namespace())?;
         let at = mongo::subtract_present(source, &mut holdings)?;
         // Meanwhile another writer's upkeep may have dropped the snapshot held here.
         self.lake.refresh()?;
+        // What another pass brought meanwhile was not compared.
+        if !self
+            .position(source)?
+            .is_some_and(|now| now.is_of_same_pass(&position))
+        {
+            return Ok(());
+        }
         let gone = if holdings.is_empty() {
             Vec::new()
         } else {
@@ -271,7 +290,12 @@ impl Keeper<'_> {
                 return Ok(Ending::MustBackfill);
             }
             let position = self.position(source)?.context(LOST)?;
-            self.checkpoint(source.namespace(), &position.clone().caught_up(), Some(&position))?;
+            let caught_up = position.clone().caught_up();
+            // A pass beside it that began earlier, or found another collection, may have had the last word.
+            if !caught_up.is_followed() {
+                return Ok(Ending::MustBackfill);
+            }
+            self.checkpoint(source.namespace(), &caught_up, Some(&position))?;
         }
         self.tell_warnings(changes.printer);
         *outage = None;
@@ -330,6 +354,7 @@ impl Keeper<'_> {
         let mut is_gone = false;
         while !stop.load(Ordering::Relaxed) {
             let pass = increment(self.settings);
+            self.lake.refresh()?;
             let position = self.position(source)?;
             match self.read(source, position, pass, &beside) {
                 Ok(_) => is_gone = false,

@@ -1,13 +1,15 @@
 //! The change stream, from its first token to a server that goes away.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bson::doc;
 
 use super::{World, entry, untimed};
 use crate::faults::lake_rows;
 use crate::support::{LOAD_ORDER, TRACE, tables};
+
+const UNDELETED: &str = "select count(*) as n from raw.conversations where _op <> 'delete'";
 
 #[test]
 fn every_change_comes_and_the_latest_wins() {
@@ -121,14 +123,50 @@ fn what_changed_before_anyone_followed_is_made_up_for() {
     assert_eq!(world.contents(), ["0=first gone", "1=changed", "2=first"]);
 }
 
-#[test]
-fn changes_come_while_the_collection_is_still_being_read() {
-    let Some(world) = World::new() else { return };
-    // More than one chunk, so that there is a pause between two.
+fn wait_for_more_rows(world: &World, count: usize) {
+    let until = Instant::now() + Duration::from_mins(1);
+    while lake_rows(&world.scene).len() <= count {
+        assert!(Instant::now() < until, "there are never more than {count} rows");
+    }
+}
+
+/// 600 documents, more than one chunk, so that there is a pause between two.
+fn insert_chunks(world: &World) {
     let long = "long ".repeat(50_000);
     for first in (0..600).step_by(100) {
         world.insert((first..first + 100).map(|number| entry(number, &long)).collect());
     }
+}
+
+#[test]
+fn an_extract_that_began_before_changes_were_missed_counts_for_nothing() {
+    let Some(world) = World::new() else { return };
+    world.insert(vec![entry(10_000, "first")]);
+    world.bring(&[]);
+    insert_chunks(&world);
+    let command = &mut world.command(&["extract", "--full-backfill"]);
+    let mut extract = super::Follower::start_at_once(command);
+    wait_for_more_rows(&world, 1);
+    extract.signal("-STOP");
+    // Neither the extract nor the token that comes now tells of it.
+    world.act(async |entries| entries.delete_one(doc! {"_id": 10_000}).await);
+    let follower = world.follow();
+    extract.signal("-CONT");
+    extract.wait_for("left to whoever began to follow it meanwhile");
+    assert_eq!(extract.end(), 0);
+    assert_eq!(follower.stop(), 0);
+    // Nothing is left to be read.
+    let rows = lake_rows(&world.scene).len();
+    assert_eq!(world.follow().stop(), 0);
+    assert_eq!(lake_rows(&world.scene).len(), rows);
+    world.json(&["load"]);
+    assert_eq!(world.lines(UNDELETED), ["600"]);
+}
+
+#[test]
+fn changes_come_while_the_collection_is_still_being_read() {
+    let Some(world) = World::new() else { return };
+    insert_chunks(&world);
     let mut follower =
         super::Follower::start_at_once(&mut world.command(&["extract", "--follow", "--verbose"]));
     let mut number = 10_000;
@@ -264,7 +302,7 @@ fn a_commit_whose_end_nobody_saw_is_not_made_again() {
         let follower = world.follow();
         let ids = (round * 10)..(round * 10 + 10);
         world.insert(ids.map(|number| entry(number, "later")).collect());
-        while lake_rows(&world.scene).len() == rows {}
+        wait_for_more_rows(&world, rows);
         follower.kill();
     }
     let mut follower = world.follow();
@@ -339,8 +377,7 @@ fn runs_beside_a_follower_miss_none_of_its_changes() {
     std::thread::sleep(Duration::from_secs(2));
     assert_eq!(follower.stop(), 0);
     world.json(&["load"]);
-    let there = "select count(*) as n from raw.conversations where _op <> 'delete'";
-    assert_eq!(world.lines(there), ["2000"]);
+    assert_eq!(world.lines(UNDELETED), ["2000"]);
 }
 
 #[test]
@@ -366,7 +403,6 @@ fn a_collection_that_ends_amid_changes_is_read_anew_once() {
     assert_eq!(told, 1, "{:?}", follower.heard());
     assert_eq!(follower.stop(), 0);
     world.json(&["load"]);
-    let there = "select count(*) as n from raw.conversations where _op <> 'delete'";
-    assert_eq!(world.lines(there), ["1"]);
+    assert_eq!(world.lines(UNDELETED), ["1"]);
     assert_eq!(world.contents().len(), 51);
 }

@@ -217,8 +217,17 @@ impl Follower {
     }
 
     /// Ctrl-C; its exit status.
-    pub(crate) fn stop(mut self) -> i32 {
-        signal(&self.child, "-INT");
+    pub(crate) fn stop(self) -> i32 {
+        self.signal("-INT");
+        self.end()
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        signal(&self.child, name);
+    }
+
+    /// Its exit status, once it ends of itself.
+    pub(crate) fn end(mut self) -> i32 {
         let status = self.child.wait().unwrap();
         status.code().unwrap_or(-1)
     }
