@@ -1,9 +1,10 @@
 """Times `cclake extract` from MongoDB beside the same job in Python (pymongo, pyarrow, pyiceberg) and beside rivet-cli.
 
-    python scripts/bench_mongo.py CCLAKE TRANSCRIPTS SERVER [--copies N] [--rivet PATH] [--events N]
+    python scripts/bench_mongo.py CCLAKE TRANSCRIPTS SERVER [--copies N] [--times N] [--rivet PATH] [--events N]
 
 The transcripts are inserted N times over into a server of this run's own, as claude-mongo-sync does it: automatic ids, the
-record at top level, provenance beside it. Each program reads the whole collection, in turn, each into a folder of its own.
+record at top level, provenance beside it. Each program reads the whole collection, in turn, each into a folder of its own, --times
+times; the figures are medians.
 CPU seconds are the program's, not the server's. Needs Linux and the PyPI packages pymongo, pyarrow and pyiceberg.
 """
 
@@ -81,8 +82,12 @@ def fill(collection, logs, copies):
 
 
 def row(name, figures, megabytes):
-    wall, cpu, peak, _ = figures
+    wall, cpu, peak = figures[:3]
     print(f"| {name} | {wall:.1f} | {cpu:.1f} | {megabytes / cpu:.0f} | {peak:.0f} |", flush=True)
+
+
+def listed(ratios):
+    return ", ".join(f"{ratio:.1f}" for ratio in ratios)
 
 
 PEER = pathlib.Path(__file__).with_name("mongo_peer.py")
@@ -94,6 +99,7 @@ def main():
     parser.add_argument("transcripts")
     parser.add_argument("server")
     parser.add_argument("--copies", type=int, default=10)
+    parser.add_argument("--times", type=int, default=3)
     parser.add_argument("--rivet")
     parser.add_argument("--events", type=int, default=500_000)
     options = parser.parse_args()
@@ -110,13 +116,26 @@ def compare(options, client, uri, folder):
     print("| full extract | seconds | CPU seconds | MB of BSON per CPU second | peak MB |\n|---|---|---|---|---|", flush=True)
     env = os.environ | {"CCLAKE_SOURCE": "mongodb", "MONGO_URI": uri, "MONGO_DB": "claude_logs",
                         "MONGO_COLLECTION": "conversations", "CCLAKE_DATA_DIR": f"{folder}/data"}
-    row("`cclake extract`", bench.run([options.cclake, "extract", "--quiet"], env), megabytes)
-    row("`cclake lake maintain` after it", bench.run([options.cclake, "lake", "maintain", "--quiet"], env), megabytes)
-    most = most_files_per_day(f"{folder}/data/iceberg")
-    row("pymongo + pyarrow + pyiceberg", bench.run([sys.executable, str(PEER), uri, f"{folder}/peer"]), megabytes)
+    commands = {
+        "`cclake extract`": [options.cclake, "extract", "--quiet"],
+        "`cclake lake maintain` after it": [options.cclake, "lake", "maintain", "--quiet"],
+        "pymongo + pyarrow + pyiceberg": [sys.executable, str(PEER), uri, f"{folder}/peer"],
+    }
     if options.rivet:
-        row("rivet-cli, into Parquet", bench.run(rivet(options.rivet, uri, folder)), megabytes)
-    print(f"\nafter `lake maintain`: at most {most} data files per day\n")
+        commands["rivet-cli, into Parquet"] = rivet(options.rivet, uri, folder)
+    runs = {name: [] for name in commands}
+    for _ in range(options.times):
+        for output in ["data", "peer", "rivet"]:
+            shutil.rmtree(f"{folder}/{output}", ignore_errors=True)
+        for name, command in commands.items():
+            runs[name].append(bench.run(command, env))
+    for name, figures in runs.items():
+        row(name, bench.median(figures), megabytes)
+    most = most_files_per_day(f"{folder}/data/iceberg")
+    print(f"\nafter `lake maintain`: at most {most} data files per day")
+    cclake, pymongo = runs["`cclake extract`"], runs["pymongo + pyarrow + pyiceberg"]
+    walls, cpus = ([theirs[which] / ours[which] for ours, theirs in zip(cclake, pymongo)] for which in (0, 1))
+    print(f"pymongo + pyarrow + pyiceberg / `cclake extract`, run by run: wall {listed(walls)}; CPU {listed(cpus)}\n")
     database.drop_collection("conversations")
     sizes(options, database, env, folder)
     drain(options, database, env, folder)
