@@ -286,7 +286,10 @@ impl Keeper<'_> {
         self.checkpoint(source.namespace(), &position, before.as_ref())?;
         // What is there, or came since the last batch; the stream brings everything after its token.
         if !position.is_followed() {
-            if !self.read(source, Some(position), increment(self.settings), beside)? {
+            if position.is_to_be_reconciled() {
+                // All was read since the token, before this process began.
+                self.reconcile(source)?;
+            } else if !self.read(source, Some(position), increment(self.settings), beside)? {
                 return Ok(Ending::MustBackfill);
             }
             let position = self.position(source)?.context(LOST)?;
