@@ -113,8 +113,7 @@ pub(crate) fn belonging(
     let Some(mut position) = position else {
         return (Position::new(uuid), None);
     };
-    let is_another = matches!((&position.collection, &uuid), (Some(then), Some(now)) if then != now);
-    if !is_another {
+    if !position.is_of_another(uuid.as_deref()) {
         position.collection = uuid.or(position.collection);
         return (position, None);
     }

@@ -114,7 +114,22 @@ impl Position {
     /// Whether all that is left to be read comes by the change stream.
     pub fn is_followed(&self) -> bool {
         let is_caught_up = self.stream.as_ref().is_some_and(|stream| stream.is_caught_up);
-        is_caught_up && self.is_complete && self.backfill.is_none() && !self.must_reconcile
+        is_caught_up && self.is_whole() && !self.must_reconcile
+    }
+
+    /// Whether all was read since deletions may have been missed, so that they are to be found.
+    pub fn is_to_be_reconciled(&self) -> bool {
+        self.is_whole() && self.must_reconcile
+    }
+
+    /// Whether no full extract is owed.
+    fn is_whole(&self) -> bool {
+        self.is_complete && self.backfill.is_none()
+    }
+
+    /// Whether it is known to be one in another collection.
+    pub(crate) fn is_of_another(&self, collection: Option<&str>) -> bool {
+        matches!((self.collection.as_deref(), collection), (Some(own), Some(other)) if own != other)
     }
 
     /// Whether changes were missed after this was read.
@@ -164,9 +179,8 @@ impl Position {
             if stream.at.epoch > position.epoch {
                 position = Self::missed(stream.collection.clone(), stream.at.epoch);
             }
-            let is_another =
-                matches!((&stream.collection, &position.collection), (Some(then), Some(now)) if then != now);
-            position.stream = (!is_another).then_some(stream.at);
+            let is_its = !position.is_of_another(stream.collection.as_deref());
+            position.stream = is_its.then_some(stream.at);
         }
         Ok(Some(position))
     }

@@ -99,10 +99,3 @@ pub fn deletions(
         .extend(batch_of(batch, settings, &source.namespace)?);
     Ok(chunk)
 }
-
-impl Position {
-    /// Whether all was read since deletions may have been missed, so that [`deletions`] are to be found.
-    pub fn is_to_be_reconciled(&self) -> bool {
-        self.must_reconcile && self.is_complete && self.backfill.is_none()
-    }
-}
