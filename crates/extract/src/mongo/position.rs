@@ -122,7 +122,7 @@ impl Position {
         self.is_whole() && self.must_reconcile
     }
 
-    /// Whether no full extract is owed.
+    /// Whether all was read once, and no full extract is under way.
     fn is_whole(&self) -> bool {
         self.is_complete && self.backfill.is_none()
     }

@@ -215,13 +215,14 @@ impl Keeper<'_> {
 
     /// Marks as deleted what the lake holds and the collection does not, if events that told so may have been missed.
     fn reconcile(&mut self, source: &Source) -> anyhow::Result<()> {
+        // Another writer's upkeep may have dropped the snapshot held here, as it may have after the comparison.
+        self.lake.refresh()?;
         let position = self.position(source)?;
         let Some(position) = position.filter(Position::is_to_be_reconciled) else {
             return Ok(());
         };
         let mut holdings = held(self.lake, source.namespace())?;
         let at = mongo::subtract_present(source, &mut holdings)?;
-        // Meanwhile another writer's upkeep may have dropped the snapshot held here.
         self.lake.refresh()?;
         // What another pass brought meanwhile was not compared.
         if !self
@@ -287,7 +288,7 @@ impl Keeper<'_> {
         // What is there, or came since the last batch; the stream brings everything after its token.
         if !position.is_followed() {
             if position.is_to_be_reconciled() {
-                // All was read since the token, before this process began.
+                // All was read since this epoch began, in an earlier round or by another process.
                 self.reconcile(source)?;
             } else if !self.read(source, Some(position), increment(self.settings), beside)? {
                 return Ok(Ending::MustBackfill);
