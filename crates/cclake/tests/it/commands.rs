@@ -256,12 +256,7 @@ fn a_machine_keeps_the_name_it_had_first() {
 #[test]
 fn doctor_finds_data_files_that_are_missing() {
     let scene = scene();
-    let data = scene.data().join("iceberg/analytics/conversations/data");
-    let mut folders: Vec<_> = std::fs::read_dir(&data)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
-    std::fs::remove_dir_all(folders.remove(0)).unwrap();
+    std::fs::remove_file(scene.data_file()).unwrap();
     let ran = scene.try_run(&["doctor"]);
     assert_eq!(ran.status, 2);
     assert!(

@@ -51,6 +51,16 @@ impl Scene {
         self.path("data")
     }
 
+    /// One of the lake's data files.
+    pub(crate) fn data_file(&self) -> PathBuf {
+        let mut found = self.data().join("iceberg/analytics/conversations/data");
+        while found.is_dir() {
+            let mut entries = std::fs::read_dir(&found).unwrap();
+            found = entries.next().unwrap().unwrap().path();
+        }
+        found
+    }
+
     /// Writes a transcript.
     pub(crate) fn write(&self, name: &str, contents: impl AsRef<[u8]>) -> PathBuf {
         let path = self.logs.join(name);

@@ -1,6 +1,5 @@
 //! The change stream, from its first token to a server that goes away.
 
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -124,23 +123,13 @@ fn what_changed_before_anyone_followed_is_made_up_for() {
     assert_eq!(world.contents(), ["0=first gone", "1=changed", "2=first"]);
 }
 
-/// A data file of the lake.
-fn data_file(world: &World) -> PathBuf {
-    let mut found = world.scene.data().join("iceberg/analytics/conversations/data");
-    while found.is_dir() {
-        let mut entries = std::fs::read_dir(&found).unwrap();
-        found = entries.next().unwrap().unwrap().path();
-    }
-    found
-}
-
 #[test]
 fn a_follower_that_ended_before_its_comparison_reads_nothing_twice() {
     let Some(world) = World::new() else { return };
     world.insert(vec![entry(0, "first"), entry(1, "first")]);
     world.bring(&[]);
     // The comparison alone reads what the lake holds.
-    let (file, away) = (data_file(&world), world.scene.path("away.parquet"));
+    let (file, away) = (world.scene.data_file(), world.scene.path("away.parquet"));
     std::fs::rename(&file, &away).unwrap();
     let mut follower =
         super::Follower::start_at_once(&mut world.command(&["extract", "--follow", "--verbose"]));
