@@ -122,7 +122,7 @@ impl Position {
         self.is_whole() && self.must_reconcile
     }
 
-    /// Whether all was read once, and no full extract is under way.
+    /// Whether nothing is left of a first or full extract.
     fn is_whole(&self) -> bool {
         self.is_complete && self.backfill.is_none()
     }

@@ -215,14 +215,13 @@ impl Keeper<'_> {
 
     /// Marks as deleted what the lake holds and the collection does not, if events that told so may have been missed.
     fn reconcile(&mut self, source: &Source) -> anyhow::Result<()> {
-        // Another writer's upkeep may have dropped the snapshot held here, as it may have after the comparison.
-        self.lake.refresh()?;
         let position = self.position(source)?;
         let Some(position) = position.filter(Position::is_to_be_reconciled) else {
             return Ok(());
         };
         let mut holdings = held(self.lake, source.namespace())?;
         let at = mongo::subtract_present(source, &mut holdings)?;
+        // Meanwhile another writer's upkeep may have dropped the snapshot held here.
         self.lake.refresh()?;
         // What another pass brought meanwhile was not compared.
         if !self
@@ -279,6 +278,8 @@ impl Keeper<'_> {
         again: &mut Backoff,
     ) -> anyhow::Result<Ending> {
         let history = self.settings.backfill_all_historical;
+        // During an outage, another pass may have read what is left, and upkeep dropped the snapshot held here.
+        self.lake.refresh()?;
         let before = self.position(source)?;
         let (position, warning) = mongo::with_token(source, before.clone(), history)?;
         if let Some(warning) = warning {

@@ -11,6 +11,7 @@ use super::relay::Relay;
 use super::server::Server;
 use super::{Follower, World, entry};
 use crate::dead_letters::mend;
+use crate::faults::lake_rows;
 use crate::support::{Scene, finish, prompt};
 
 /// Documents that do not fit into one answer of the server.
@@ -411,6 +412,23 @@ fn a_server_that_goes_away_amid_the_first_read_is_waited_for() {
     assert_eq!(follower.stop(), 0);
     world.json(&["load"]);
     assert_eq!(world.contents().len(), 2000);
+}
+
+#[test]
+fn what_another_pass_read_amid_an_outage_is_not_read_again() {
+    let Some(world) = World::new() else { return };
+    world.insert(many(300));
+    let relay = Relay::to(world.server.port());
+    // Enough for the stream's first token, and not for one answer with documents.
+    relay.cut_after(100 << 10);
+    let mut command = world.command(&["extract", "--follow", "--verbose"]);
+    let mut follower = Follower::start_at_once(command.env("MONGO_URI", relay.uri()));
+    follower.wait_for("trying again");
+    world.json(&["extract"]);
+    relay.cut_after(usize::MAX);
+    follower.wait_for("following");
+    assert_eq!(follower.stop(), 0);
+    assert_eq!(lake_rows(&world.scene).len(), 300);
 }
 
 #[test]
