@@ -215,13 +215,14 @@ impl Keeper<'_> {
 
     /// Marks as deleted what the lake holds and the collection does not, if events that told so may have been missed.
     fn reconcile(&mut self, source: &Source) -> anyhow::Result<()> {
+        // Another writer's upkeep may drop the snapshot held here, before the comparison or amid it.
+        self.lake.refresh()?;
         let position = self.position(source)?;
         let Some(position) = position.filter(Position::is_to_be_reconciled) else {
             return Ok(());
         };
         let mut holdings = held(self.lake, source.namespace())?;
         let at = mongo::subtract_present(source, &mut holdings)?;
-        // Meanwhile another writer's upkeep may have dropped the snapshot held here.
         self.lake.refresh()?;
         // What another pass brought meanwhile was not compared.
         if !self
@@ -278,7 +279,7 @@ impl Keeper<'_> {
         again: &mut Backoff,
     ) -> anyhow::Result<Ending> {
         let history = self.settings.backfill_all_historical;
-        // During an outage, another pass may have read what is left, and upkeep dropped the snapshot held here.
+        // During an outage another pass may have read what is left.
         self.lake.refresh()?;
         let before = self.position(source)?;
         let (position, warning) = mongo::with_token(source, before.clone(), history)?;

@@ -424,8 +424,10 @@ fn what_another_pass_read_amid_an_outage_is_not_read_again() {
     let mut command = world.command(&["extract", "--follow", "--verbose"]);
     let mut follower = Follower::start_at_once(command.env("MONGO_URI", relay.uri()));
     follower.wait_for("trying again");
+    follower.signal("-STOP");
     world.json(&["extract"]);
     relay.cut_after(usize::MAX);
+    follower.signal("-CONT");
     follower.wait_for("following");
     assert_eq!(follower.stop(), 0);
     assert_eq!(lake_rows(&world.scene).len(), 300);
